@@ -1,0 +1,179 @@
+"""Build ``dashboard.html``: one page, no network, opens by double click.
+
+The page is assembled from the templates beside this module. Every sentence travels as JSON inside
+``<script type="application/json">`` with ``<`` escaped, so that no text of the corpus can end the
+element or become markup; a content security policy admits our one script and one style by hash.
+"""
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+from hearing_analysis.dashboard.clips import EmbeddedClip, choose_clips, embed_clips
+from hearing_analysis.dashboard.content import page_content
+from hearing_analysis.dashboard.table import read_table
+from pipeline.errors import InputError
+
+# In the order they run; each file begins with a sentence that says what it holds.
+SCRIPTS = (
+    "dom.js",
+    "format.js",
+    "data.js",
+    "state.js",
+    "colour.js",
+    "shapes.js",
+    "tooltip.js",
+    "toolbar.js",
+    "overview.js",
+    "chart.js",
+    "audiogram.js",
+    "map.js",
+    "mapview.js",
+    "filter.js",
+    "samples.js",
+    "alignment.js",
+    "player.js",
+    "sample.js",
+    "main.js",
+)
+
+
+@dataclass(frozen=True)
+class DashboardReport:
+    """What was built.
+
+    Attributes
+    ----------
+    output : Path
+        The page.
+    n_samples, n_clips : int
+        Rows of the table, and clips among them.
+    n_clips_with_audio : int
+        Clips that can be listened to in the page.
+    n_bytes : int
+        Size of the page.
+    """
+
+    output: Path
+    n_samples: int
+    n_clips: int
+    n_clips_with_audio: int
+    n_bytes: int
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the page in MB (10^6 bytes)."""
+        return self.n_bytes / 1e6
+
+
+def build_dashboard(table: Path, output: Path, *, max_audio: int = 60) -> DashboardReport:
+    """Write the dashboard of an analysis table; the same table gives the same bytes.
+
+    Parameters
+    ----------
+    table : Path
+        ``analysis.parquet``, a row per clip, profile and model.
+    output : Path
+        The page to write; its folder is made when missing.
+    max_audio : int
+        Clips whose audio goes into the page, each under every profile.
+
+    Raises
+    ------
+    MissingPathError
+        If ``table`` does not exist.
+    InputError
+        If ``table`` is not an analysis table, or ``max_audio`` is negative.
+    """
+    if max_audio < 0:
+        raise InputError(f"max_audio is {max_audio}; give 0 (no audio) or more")
+    analysis = read_table(table)
+    chosen = choose_clips(analysis, max_audio)
+    content = page_content(analysis, chosen, version=_version())
+    page = assemble_page(content.as_json(), embed_clips(analysis, chosen)).encode()
+    _write(output, page)
+    return DashboardReport(output, analysis.n_rows, analysis.n_clips, len(chosen), len(page))
+
+
+def assemble_page(content: Mapping[str, Any], clips: Iterable[EmbeddedClip]) -> str:
+    """Put style, scripts and data into ``page.html``."""
+    style, script = _template("page.css"), page_script()
+    blocks = [_data_element("analysis", content)]
+    blocks += [_data_element(f"clip-{clip.clip}", asdict(clip)) for clip in clips]
+    page = _template("page.html")
+    # Data come last: they hold no "<", so nothing in them can look like a placeholder.
+    for placeholder, text in (
+        ("<!-- policy -->", _policy(style, script)),
+        ("<!-- style -->", f"<style>{style}</style>"),
+        ("<!-- script -->", f"<script>{script}</script>"),
+        ("<!-- data -->", "\n".join(blocks)),
+    ):
+        page = page.replace(placeholder, text, 1)
+    return page
+
+
+@cache
+def page_script() -> str:
+    """Return the page's one script: all files of ``scripts/`` inside one function scope."""
+    parts = "\n".join(_template(f"scripts/{name}") for name in SCRIPTS)
+    return f"(() => {{\n'use strict';\n{parts}}})();\n"
+
+
+def inert_json(value: object) -> str:
+    """JSON that is safe inside an HTML ``<script>`` element.
+
+    ``<``, ``>`` and ``&`` could end the element or start a comment in it; U+2028 and U+2029 end a
+    line in old JavaScript parsers. As JSON escapes they are plain characters of a string.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _data_element(name: str, value: object) -> str:
+    return f'<script type="application/json" id="{name}">{inert_json(value)}</script>'
+
+
+def _policy(style: str, script: str) -> str:
+    """Allow our script and style and embedded media; forbid everything else, network included."""
+    rules = (
+        "default-src 'none'",
+        f"script-src {_digest(script)}",
+        f"style-src {_digest(style)}",
+        "img-src data:",
+        "media-src blob:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
+    return f'<meta http-equiv="Content-Security-Policy" content="{"; ".join(rules)}">'
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _template(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _version() -> str:
+    try:
+        return metadata.version("hearing-analysis")
+    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        return "development version"
+
+
+def _write(output: Path, page: bytes) -> None:
+    """Write beside the target and rename, so that nobody ever opens half a page."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    partial.write_bytes(page)
+    os.replace(partial, output)

@@ -1,0 +1,320 @@
+"""``analyze run``: every sample through the model, and all there is to say of it in one table.
+
+The work is a stage of `pipeline.stage`: sharded, parallel, restartable, with quarantine. Its parts
+(one per profile, rows aligned) are then joined with the latent map into ``analysis.parquet``.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hearing_analysis.config import AnalysisConfig
+from hearing_analysis.latent_space import Method, draw_map
+from hearing_analysis.losses import ctc_loss
+from hearing_analysis.metadata import column_types, sample_metadata
+from hearing_analysis.metrics import COLUMNS, character_errors, word_errors
+from hearing_analysis.samples import SampleSet, open_samples
+from models.wav2vec2 import ONNX_FILE, Wav2Vec2Preprocessor, open_session
+from pipeline.corpus import AUDIO_TYPE, file_digest, open_corpus, write_path
+from pipeline.errors import ClipError
+from pipeline.masking.profiles import get_profile
+from pipeline.stage import (
+    Kept,
+    Output,
+    Quarantined,
+    RunOptions,
+    StageReport,
+    corpus_digest,
+    judge,
+    run_stage,
+)
+
+TABLE_FILE = "analysis.parquet"
+PARTS_FOLDER = "parts"
+CLIPS_PER_BATCH = 8  # each under every profile: what the model hears at once
+ROWS_PER_GROUP = 256  # rows of the table in memory while it is written
+ARROW_TYPES = {float: pa.float64(), int: pa.int64(), str: pa.string()}
+
+
+@dataclass
+class EvaluateStage:
+    """Evaluation of one model on all variants.
+
+    Parameters
+    ----------
+    analysis : AnalysisConfig
+        What to analyse, and with which model.
+    output : Path
+        Folder that gets the table.
+    splits : tuple of str, optional
+        Only these splits of the corpus.
+    limit : int, optional
+        Only the first clips of every split.
+    """
+
+    analysis: AnalysisConfig
+    output: Path
+    splits: tuple[str, ...] | None = None
+    limit: int | None = None
+    name: str = field(default="analyze", init=False)
+    _session: Any = field(default=None, init=False, repr=False)
+    _opened: SampleSet | None = field(default=None, init=False, repr=False)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything but the input that decides the output."""
+        # Names, not paths: the same analysis in another folder is the same analysis.
+        names = {"data_root": self.data_root.name, "model": self.analysis.model_folder.name}
+        limits = {"splits": list(self.splits) if self.splits else None, "limit": self.limit}
+        return {**asdict(self.analysis), **names, **limits}
+
+    @property
+    def data_root(self) -> Path:
+        """What the variants' folders are named after."""
+        return Path(self.analysis.data_root)
+
+    @cached_property
+    def source_digest(self) -> str:
+        """Digest of the variants and of the model."""
+        corpora = [self.analysis.variant_folder(profile) for profile in self.analysis.profiles]
+        digests = [corpus_digest(open_corpus(folder)) for folder in corpora]
+        return "-".join([file_digest(self.analysis.model_folder / ONNX_FILE), *digests])
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """One part per profile."""
+        columns = analysis_schema()
+        parts = {field.name: field.type for field in columns if field.name not in MAP_COLUMNS}
+        root = self.output / PARTS_FOLDER
+        return tuple(Output(root / profile, parts) for profile in self.analysis.profiles)
+
+    @cached_property
+    def preprocessor(self) -> Wav2Vec2Preprocessor:
+        """What surrounds the model."""
+        return Wav2Vec2Preprocessor.from_folder(self.analysis.model_folder)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to a worker without model and samples, which it opens for itself."""
+        return {**self.__dict__, "_session": None, "_opened": None}
+
+    def split_sizes(self) -> Mapping[str, int]:
+        """Count the clips of every split."""
+        wanted = self.splits or tuple(self.analysis.splits.by_state().values())
+        sizes = {split: len(self.samples(split)) // len(self.analysis.profiles) for split in wanted}
+        return {s: n if self.limit is None else min(n, self.limit) for s, n in sizes.items()}
+
+    def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
+        """Evaluate some clips under every profile."""
+        samples = self.samples(split)
+        profiles = self.analysis.profiles
+        for first in range(start, stop, CLIPS_PER_BATCH):
+            clips = range(first, min(first + CLIPS_PER_BATCH, stop))
+            ids = [
+                tuple(samples.ids[clip * len(profiles) + place] for place in range(len(profiles)))
+                for clip in clips
+            ]
+            yield from self._evaluate(samples, ids)
+
+    def samples(self, split: str) -> SampleSet:
+        """Open the samples of one split."""
+        # The set of one split is asked for shard after shard.
+        if self._opened is None or self._opened.split != split:
+            self._opened = open_samples(self.analysis, split)
+        return self._opened
+
+    def _evaluate(
+        self, samples: SampleSet, clips: list[tuple[str, ...]]
+    ) -> Iterator[Kept | Quarantined]:
+        heard: dict[str, np.ndarray] = {}
+        failed: dict[str, str] = {}
+        for ids in clips:
+            try:
+                heard.update({sample_id: samples.waveform(sample_id) for sample_id in ids})
+            except ClipError as error:
+                failed[ids[0]] = str(error)
+                for sample_id in ids:
+                    heard.pop(sample_id, None)
+        results = self._hear(heard)
+        for ids in clips:
+            if ids[0] in failed:
+                clip = samples.sample(ids[0]).clip_id
+                yield Quarantined(clip, clip, failed[ids[0]])
+            else:
+                yield Kept(tuple(self._row(samples, i, heard[i], results[i]) for i in ids))
+
+    def _hear(self, waveforms: Mapping[str, np.ndarray]) -> dict[str, "_Heard"]:
+        if not waveforms:
+            return {}
+        n_samples = self.analysis.n_samples
+        batch = [self.preprocessor.input_values(w, n_samples) for w in waveforms.values()]
+        if self._session is None:
+            # One thread: the same numbers whatever the machine does, and one core per worker.
+            self._session = open_session(self.analysis.model_folder, num_threads=1)
+        logits, hidden = self._session.run(
+            ["logits", "hidden_states"], {"input_values": np.stack(batch)}
+        )
+        heard = {}
+        for sample_id, scores, states in zip(waveforms, logits, hidden, strict=True):
+            n_frames = self.preprocessor.n_frames(min(len(waveforms[sample_id]), n_samples))
+            heard[sample_id] = _Heard(scores, states[: max(n_frames, 1)].mean(axis=0), n_frames)
+        return heard
+
+    def _row(
+        self, samples: SampleSet, sample_id: str, waveform: np.ndarray, heard: "_Heard"
+    ) -> dict[str, Any]:
+        sample = samples.sample(sample_id)
+        columns = samples.columns(sample_id)
+        sentence = columns.get("sentence") or ""
+        reference = self.preprocessor.normalize_text(sentence)
+        hypothesis = self.preprocessor.decode(heard.logits, heard.n_frames)
+        metadata = sample_metadata(
+            profile=get_profile(sample.profile),
+            waveform=waveform,
+            sampling_rate=self.preprocessor.sampling_rate,
+            columns=columns,
+        )
+        return {
+            **metadata,
+            "sample_id": sample_id,
+            "id": sample.clip_id,
+            "split": sample.split,
+            "model": self.analysis.model_folder.name,
+            "sentence": sentence,
+            "reference": reference,
+            "hypothesis": hypothesis,
+            **word_errors(reference, hypothesis).columns("word"),
+            **character_errors(reference, hypothesis).columns("character"),
+            "ctc_loss": self._loss(sentence, heard),
+            "truncated": len(waveform) > self.analysis.n_samples,
+            "latent": heard.latent,
+        }
+
+    def _loss(self, sentence: str, heard: "_Heard") -> float:
+        labels = self.preprocessor.label_ids(sentence)
+        loss = ctc_loss(
+            heard.logits[None],
+            labels[None],
+            np.array([heard.n_frames]),
+            np.array([len(labels)]),
+            blank_id=self.preprocessor.blank_id,
+        )
+        return float(loss[0])
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What the model made of one sample: logits, pooled hidden states, frames that heard it."""
+
+    logits: np.ndarray
+    latent: np.ndarray
+    n_frames: int
+
+
+MAP_COLUMNS = ("x", "y", "cluster", "audio")
+
+
+def analysis_schema() -> pa.Schema:
+    """Columns of ``analysis.parquet``, in order."""
+    first = ("sample_id", "id", "profile_name", "split", "model")
+    texts = ("sentence", "reference", "hypothesis")
+    columns: dict[str, pa.DataType] = dict.fromkeys((*first, *texts), pa.string())
+    for name, kind in column_types().items():
+        columns.setdefault(name, ARROW_TYPES[kind])
+    for name in COLUMNS:
+        columns[name] = pa.float64() if name.endswith("error_rate") else pa.int64()
+    columns.update(ctc_loss=pa.float64(), truncated=pa.bool_(), latent=pa.list_(pa.float32()))
+    columns.update(x=pa.float32(), y=pa.float32(), cluster=pa.int32(), audio=AUDIO_TYPE)
+    return pa.schema(list(columns.items()))
+
+
+def evaluate(
+    stage: EvaluateStage,
+    options: RunOptions,
+    *,
+    method: Method = "auto",
+    embed_audio: bool = True,
+) -> StageReport:
+    """Evaluate, then write the table.
+
+    Parameters
+    ----------
+    stage : EvaluateStage
+    options : RunOptions
+    method : {"auto", "pca", "tsne"}
+        How the latent map is drawn.
+    embed_audio : bool
+        Put each sample's FLAC file into the table.
+
+    Returns
+    -------
+    StageReport
+        ``analysis.parquet`` is in ``stage.output``.
+    """
+    report = run_stage(stage, replace(options, max_failures=None))
+    if report.complete:
+        write_table(stage, method, embed_audio=embed_audio)
+    return judge(report, options.max_failures)
+
+
+def write_table(stage: EvaluateStage, method: Method, *, embed_audio: bool) -> Path:
+    """Join the parts: clip by clip, within a clip profile by profile, with map and audio.
+
+    Returns
+    -------
+    Path
+        The table. One that was made from the same parts in the same way is left as it is.
+    """
+    path = stage.output / TABLE_FILE
+    corpora = [open_corpus(output.root) for output in stage.outputs]
+    made_from = "-".join([*(corpus_digest(corpus) for corpus in corpora), method, str(embed_audio)])
+    if path.is_file() and _made_from(path) == made_from:
+        return path
+    parts = [pa.concat_tables(c[split].table for split in c.splits) for c in corpora]
+    order = _interleaved(len(parts[0]), len(parts))
+    latents = np.concatenate([_matrix(part.column("latent")) for part in parts])[order]
+    latent_map = draw_map(latents, method, stage.analysis.seed)
+    schema = analysis_schema().with_metadata({"made_from": made_from})
+    with write_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for start in range(0, len(order), ROWS_PER_GROUP):
+            rows = slice(start, start + ROWS_PER_GROUP)
+            joined = pa.concat_tables(parts).take(pa.array(order[rows]))
+            joined = joined.append_column("x", pa.array(latent_map.coordinates[rows, 0]))
+            joined = joined.append_column("y", pa.array(latent_map.coordinates[rows, 1]))
+            joined = joined.append_column("cluster", pa.array(latent_map.clusters[rows]))
+            joined = joined.append_column("audio", _audio(stage, joined, embed=embed_audio))
+            writer.write_table(joined.select(schema.names).cast(schema))
+    return path
+
+
+def _made_from(path: Path) -> str:
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowInvalid):
+        return ""
+    return metadata.get(b"made_from", b"").decode()
+
+
+def _interleaved(n_clips: int, n_profiles: int) -> np.ndarray:
+    """Order that puts the profiles of a clip side by side, of parts laid end to end."""
+    return np.arange(n_clips * n_profiles).reshape(n_profiles, n_clips).T.ravel()
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    flat = column.combine_chunks().flatten().to_numpy()
+    return flat.reshape(len(column), -1) if len(column) else np.zeros((0, 0), np.float32)
+
+
+def _audio(stage: EvaluateStage, rows: pa.Table, *, embed: bool) -> pa.Array:
+    values = []
+    for sample_id, split, clip in zip(
+        *(rows.column(name).to_pylist() for name in ("sample_id", "split", "id")), strict=True
+    ):
+        content = stage.samples(split).audio_bytes(sample_id) if embed else None
+        values.append({"bytes": content, "path": f"{clip}.flac"})
+    return pa.array(values, AUDIO_TYPE)

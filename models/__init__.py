@@ -1,0 +1,1 @@
+"""Speech recognisers: preprocessing and decoding, training, export to ONNX."""

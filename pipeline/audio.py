@@ -1,0 +1,105 @@
+"""Decode, mix down, resample and encode audio: the one place where sound enters and leaves.
+
+Everything goes through libsndfile (WAV, FLAC, OGG, MP3) and the SoX resampler; no FFmpeg, no torch.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from pipeline.errors import ClipError
+
+SAMPLING_RATE = 16_000  # Hz; what wav2vec2 and Whisper take
+
+
+@dataclass(frozen=True)
+class DecodedAudio:
+    """Audio as its file holds it.
+
+    Attributes
+    ----------
+    samples : np.ndarray [shape=(channels, n), dtype=float32]
+        Full scale is [-1, 1].
+    sampling_rate : int
+        In Hz.
+    """
+
+    samples: np.ndarray
+    sampling_rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return self.samples.shape[1] / self.sampling_rate
+
+
+def decode(source: bytes | Path) -> DecodedAudio:
+    """Decode a whole audio file.
+
+    Raises
+    ------
+    ClipError
+        If the file is missing, empty, not audio, or holds NaN or infinite samples.
+    """
+    if isinstance(source, Path):
+        source = _read(source)
+    if not source:
+        raise ClipError("empty file (0 bytes)")
+    try:
+        samples, sampling_rate = soundfile.read(io.BytesIO(source), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ClipError(f"not decodable as audio: {error.error_string.rstrip('.')}") from error
+    if not len(samples):
+        raise ClipError("no samples")
+    if not np.isfinite(samples).all():
+        raise ClipError("NaN or infinite samples")
+    return DecodedAudio(np.ascontiguousarray(samples.T), sampling_rate)
+
+
+def to_mono(audio: DecodedAudio, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
+    """Average the channels and resample.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=float32]
+        At ``sampling_rate`` Hz.
+
+    Raises
+    ------
+    ClipError
+        If the clip is so short that nothing is left after resampling.
+    """
+    mono = audio.samples[0] if len(audio.samples) == 1 else audio.samples.mean(axis=0)
+    if audio.sampling_rate != sampling_rate:
+        # librosa's default quality ("soxr_hq"), so features agree with what others compute.
+        mono = soxr.resample(mono, audio.sampling_rate, sampling_rate, quality="HQ")
+    if not len(mono):
+        raise ClipError(f"no samples left at {sampling_rate} Hz")
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def load_mono(source: bytes | Path, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
+    """Decode, mix down and resample: float32 [shape=(n,)] at ``sampling_rate`` Hz."""
+    return to_mono(decode(source), sampling_rate)
+
+
+def encode_flac(
+    waveform: np.ndarray, sampling_rate: int = SAMPLING_RATE, *, bits: int = 24
+) -> bytes:
+    """Encode float32 [shape=(n,)] samples as FLAC with 16 or 24 bits; beyond ±1 is clipped."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, sampling_rate, format="FLAC", subtype=f"PCM_{bits}")
+    return buffer.getvalue()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ClipError("file is missing") from error
+    except OSError as error:
+        raise ClipError(f"file cannot be read: {error.strerror}") from error

@@ -1,0 +1,293 @@
+"""The ``pipeline`` command line: parse, import late, call the stage of the same name."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from pipeline.audio import SAMPLING_RATE
+from pipeline.command import LOG_LEVELS, configure_logging, one_of, run_app, split_names
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer(
+    help="Turn a speech corpus into hearing-loss variants and model-ready features.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--num-workers",
+        "-j",
+        "--num-cpus",
+        min=0,
+        help="Worker processes [default: one per core, or SLURM_CPUS_PER_TASK].",
+        show_default=False,
+    ),
+]
+Splits = Annotated[
+    list[str] | None,
+    typer.Option("--splits", help="Only this split; repeat the option, or separate with commas."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", "--max-samples", min=0, help="Only the first rows of every split.", metavar="N"
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Start again instead of going on where a run stopped.")
+]
+MaxFailures = Annotated[
+    int | None,
+    typer.Option(
+        "--max-failures",
+        min=0,
+        metavar="N",
+        help="Exit with status 1 if more clips than this are quarantined.",
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        envvar="PIPELINE_SHARD",
+        help="Do only every N-th shard, from I = 0; the last task to end finishes the output.",
+    ),
+]
+LogLevel = Annotated[str, typer.Option("--log-level", help=" | ".join(LOG_LEVELS))]
+Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON on standard output.")]
+
+
+def main() -> NoReturn:
+    """Entry point of the ``pipeline`` command."""
+    run_app(app)
+
+
+@app.command("import")
+def import_corpus(
+    source: Annotated[Path, typer.Argument(help="Release folder, or its .tar.gz.")],
+    output: Annotated[Path, typer.Argument(help="Folder of the corpus to make.")],
+    sample_rate: Annotated[int, typer.Option(min=1000, help="In Hz.")] = SAMPLING_RATE,
+    splits: Splits = None,
+    limit: Limit = None,
+    num_workers: Workers = None,
+    dry_run: DryRun = False,
+    overwrite: Overwrite = False,
+    max_failures: MaxFailures = None,
+    shard: Shard = None,
+    log_level: LogLevel = "INFO",
+    as_json: Json = False,
+) -> None:
+    """Make a corpus from a Common Voice release (TSV tables and MP3 clips).
+
+    Writes OUTPUT/dataset, a Hugging Face DatasetDict with FLAC audio, one split per table, and
+    beside it run.json and quarantine.jsonl. About 60 clips a second and core.
+    """
+    configure_logging(log_level)
+    from pipeline.commonvoice.stage import ImportStage
+    from pipeline.report import perform
+
+    stage = ImportStage(source, output, sample_rate, split_names(splits), limit)
+    options = _options(num_workers, overwrite, max_failures, shard)
+    perform(stage, options, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def mask(
+    input_dir: Annotated[Path, typer.Option(help="Corpus to read.")] = Path("data/CommonVoiceEN"),
+    output_base: Annotated[
+        Path | None,
+        typer.Option(help="Variants go to OUTPUT_BASE_<profile> [default: the input's own path]."),
+    ] = None,
+    profiles: Annotated[
+        list[str] | None,
+        typer.Option(help="Hearing profiles, as --splits [default: normal,lfloss,hfloss]."),
+    ] = None,
+    sample_rate: Annotated[int, typer.Option(min=1000, help="In Hz.")] = SAMPLING_RATE,
+    interpolation: Annotated[
+        str,
+        typer.Option(
+            help="Between the points of an audiogram: linear (in Hz), octave, or auto (linear for "
+            "the pilot's three profiles, octave for all others)."
+        ),
+    ] = "auto",
+    normalize: Annotated[
+        str,
+        typer.Option(
+            help="Level: shared (one gain a clip for all profiles), peak (each variant to full "
+            "scale, which cancels the loss), limit (only what would clip), none."
+        ),
+    ] = "shared",
+    n_fft: Annotated[int, typer.Option(help="Window length in samples.")] = 2048,
+    hop_length: Annotated[int, typer.Option(help="Samples between windows.")] = 512,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Accepted for older scripts; clips are streamed one by one.")
+    ] = 32,
+    splits: Splits = None,
+    limit: Limit = None,
+    num_workers: Workers = None,
+    dry_run: DryRun = False,
+    overwrite: Overwrite = False,
+    max_failures: MaxFailures = None,
+    shard: Shard = None,
+    log_level: LogLevel = "INFO",
+    as_json: Json = False,
+) -> None:
+    """Simulate hearing losses: one corpus in, one row-aligned variant per profile out.
+
+    Each clip is decoded once, attenuated by every profile's audiogram, and stored as 24-bit FLAC.
+    A clip that fails for one profile is quarantined for all.
+    """
+    configure_logging(log_level)
+    from pipeline.masking.mask import INTERPOLATIONS, NORMALIZATIONS, StftSettings
+    from pipeline.masking.profiles import PILOT_PROFILES, get_profile
+    from pipeline.masking.stage import MaskStage
+    from pipeline.report import perform
+
+    stage = MaskStage(
+        input_dir,
+        output_base or input_dir,
+        tuple(get_profile(name) for name in split_names(profiles) or PILOT_PROFILES),
+        StftSettings(sample_rate, n_fft, hop_length),
+        one_of("--interpolation", interpolation, INTERPOLATIONS),
+        one_of("--normalize", normalize, NORMALIZATIONS),
+        split_names(splits),
+        limit,
+    )
+    options = _options(num_workers, overwrite, max_failures, shard)
+    perform(stage, options, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def logmel(
+    input_dataset: Annotated[Path, typer.Option("--input-dataset", "-i", help="Corpus to read.")],
+    output_dataset: Annotated[Path, typer.Option("--output-dataset", "-o", help="To write.")],
+    model_size: Annotated[
+        str, typer.Option(help="Whisper model: tiny … large-v3; only large-v3 has 128 mel bins.")
+    ] = "large-v3",
+    chunk_length: Annotated[int, typer.Option(min=1, help="Seconds a feature covers.")] = 30,
+    layout: Annotated[
+        str, typer.Option(help="compact (no padded tail) or padded (every feature in full).")
+    ] = "compact",
+    dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or hub name of the Whisper tokenizer that makes the labels "
+            "[default: the small one shipped in models/mini-whisper]."
+        ),
+    ] = None,
+    language: Annotated[str, typer.Option(help="Language token of the labels.")] = "en",
+    task: Annotated[str, typer.Option(help="transcribe or translate.")] = "transcribe",
+    shuffle_seed: Annotated[int, typer.Option(help="Order of the train split.")] = 42,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Accepted for older scripts; clips are streamed one by one.")
+    ] = 1000,
+    writer_batch_size: Annotated[
+        int, typer.Option(min=1, help="Accepted for older scripts, as --batch-size.")
+    ] = 100,
+    max_memory_per_worker: Annotated[
+        float, typer.Option(help="Accepted for older scripts; a worker needs about 0.5 GB.")
+    ] = 4.0,
+    splits: Splits = None,
+    limit: Limit = None,
+    num_workers: Workers = None,
+    dry_run: DryRun = False,
+    overwrite: Overwrite = False,
+    max_failures: MaxFailures = None,
+    shard: Shard = None,
+    log_level: LogLevel = "INFO",
+    as_json: Json = False,
+) -> None:
+    """Turn a corpus into Whisper's log-mel features and token labels.
+
+    The values are those of transformers' WhisperFeatureExtractor. Read them with
+    pipeline.logmel.open_features, which restores the padding that is not stored.
+    """
+    configure_logging(log_level)
+    from pipeline.logmel.features import DTYPES, LAYOUTS, MelSettings, mel_bins_of
+    from pipeline.logmel.stage import LogMelStage
+    from pipeline.logmel.tokens import TASKS, LabelSettings
+    from pipeline.report import perform
+
+    stage = LogMelStage(
+        input_dataset,
+        output_dataset,
+        MelSettings(mel_bins_of(model_size), chunk_length),
+        LabelSettings(tokenizer, language, one_of("--task", task, TASKS)),
+        one_of("--layout", layout, LAYOUTS),
+        one_of("--dtype", dtype, DTYPES),
+        shuffle_seed,
+        split_names(splits),
+        limit,
+    )
+    options = _options(num_workers, overwrite, max_failures, shard)
+    perform(stage, options, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="YAML list of command lines.")],
+    until: Annotated[
+        str | None, typer.Option(help="Stop after the last step of this name, such as mask.")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Run a recipe: command lines one after the other, each skipped when its work is done."""
+    configure_logging()
+    from pipeline.recipe import run_recipe
+
+    run_recipe(recipe, until=until, dry_run=dry_run)
+
+
+@app.command()
+def profiles(as_json: Json = False) -> None:
+    """List the hearing profiles and their audiograms."""
+    from pipeline.masking.profiles import PROFILES
+    from pipeline.report import print_profiles
+
+    if as_json:
+        listing = {name: profile.as_json() for name, profile in PROFILES.items()}
+        print(json.dumps(listing, indent=2))
+    else:
+        print_profiles(tuple(PROFILES.values()))
+
+
+def _options(
+    num_workers: int | None, overwrite: bool, max_failures: int | None, shard: str | None
+) -> "RunOptions":
+    from pipeline.stage import RunOptions
+    from pipeline.workers import default_num_workers
+
+    workers = default_num_workers() if num_workers is None else num_workers
+    return RunOptions(workers, overwrite, max_failures, parse_shard(shard))
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """Read ``I/N``.
+
+    Raises
+    ------
+    InputError
+        If it is not two numbers with 0 <= I < N.
+    """
+    if not text:
+        return None
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise InputError(f"--shard {text!r} is not I/N with 0 <= I < N, such as 0/8")
+    return int(index), int(count)
+
+
+if __name__ == "__main__":
+    main()

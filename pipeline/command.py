@@ -1,0 +1,115 @@
+"""What the three command lines share: exit codes, option spelling, quiet logs.
+
+Exit status 0: done. 1: finished, but a check failed or too many clips were quarantined.
+2: bad usage or input, told in one sentence on standard error. 130: interrupted.
+"""
+
+import logging
+import os
+import re
+import sys
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import typer
+import typer.main
+from typer.exceptions import TyperException
+
+from pipeline.errors import CheckFailed, HearingAnalysisError, InputError
+
+Choice = TypeVar("Choice", bound=str)
+OPTIONS_OF_SEVERAL = ("--splits", "--profiles")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def run_app(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
+    """Run a Typer app and leave the process with the exit status its outcome deserves.
+
+    Long options may be spelt with underscores (``--input_dataset``) as well as with hyphens.
+    """
+    # Silence a library that would otherwise contact its vendor when imported.
+    os.environ.setdefault("TL_DISABLE_ANALYTICS", "true")
+    try:
+        status = _invoke(app, arguments)
+    except CheckFailed as error:
+        _complain(error)
+        status = 1
+    except HearingAnalysisError as error:
+        _complain(error)
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted; run the same command again to go on where it stopped")
+        status = 130
+    sys.stdout.flush()
+    sys.exit(status)
+
+
+def gather(arguments: list[str]) -> list[str]:
+    """Join the words behind an option that takes several: ``--splits train test``.
+
+    A word that is the name of a file or folder here is left to be an argument of its own.
+    """
+    gathered: list[str] = []
+    for argument in arguments:
+        several = len(gathered) > 1 and gathered[-2] in OPTIONS_OF_SEVERAL
+        if several and re.fullmatch(r"\w+", argument) and not Path(argument).exists():
+            gathered[-1] += f",{argument}"
+        else:
+            gathered.append(argument)
+    return gathered
+
+
+def hyphenate(arguments: list[str]) -> list[str]:
+    """Spell every long option with hyphens: ``--input_dataset=x`` becomes ``--input-dataset=x``."""
+    spelt: list[str] = []
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            return spelt + arguments[position:]
+        name, equals, value = argument.partition("=")
+        spelt.append(name.replace("_", "-") + equals + value if name[:2] == "--" else argument)
+    return spelt
+
+
+def one_of(option: str, value: str, allowed: tuple[Choice, ...]) -> Choice:
+    """Return the allowed value that was given.
+
+    Raises
+    ------
+    InputError
+        If it is not an allowed one; the message lists them.
+    """
+    for choice in allowed:
+        if choice == value:
+            return choice
+    raise InputError(f"{option} {value!r} is not one of: {', '.join(allowed)}")
+
+
+def split_names(values: list[str] | None) -> tuple[str, ...] | None:
+    """Flatten a repeated, comma- or space-separated option; None if it was not given."""
+    names = [name for value in values or () for name in value.replace(",", " ").split()]
+    return tuple(dict.fromkeys(names)) or None
+
+
+def configure_logging(level: str = "INFO") -> None:
+    """Send log records of ``level`` and above to standard error, one plain line each."""
+    logging.basicConfig(
+        level=one_of("--log-level", level.upper(), LOG_LEVELS),
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def _invoke(app: typer.Typer, arguments: list[str] | None) -> int:
+    given = gather(hyphenate(sys.argv[1:] if arguments is None else arguments))
+    try:
+        result = typer.main.get_command(app).main(args=given, standalone_mode=False)
+    except TyperException as error:
+        # Usage errors know how to show themselves with the usage line; plain ones have a message.
+        show = getattr(error, "show", None)
+        show() if show else _complain(error)
+        return int(error.exit_code)
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: object) -> None:
+    print(f"error: {message}", file=sys.stderr)

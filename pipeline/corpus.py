@@ -1,0 +1,262 @@
+"""The corpus on disk: the one module that knows the layout of a dataset folder.
+
+A corpus is a Hugging Face ``DatasetDict`` as ``save_to_disk`` writes it, read here through memory
+maps with pyarrow alone, so that it opens at once and needs neither torch nor FFmpeg::
+
+    <root>/dataset/dataset_dict.json
+    <root>/dataset/<split>/{data-00000-of-00004.arrow, …, dataset_info.json, state.json}
+    <root>/run.json  quarantine.jsonl          what made it, and what it left out
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.audio import SAMPLING_RATE, load_mono
+from pipeline.errors import InputError, MissingPathError
+
+DATASET_FOLDER = "dataset"
+AUDIO_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+# Whoever finds more splits keeps them behind these, in alphabetical order.
+SPLIT_ORDER = ("train", "validation", "test", "other", "invalidated", "validated")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a corpus, memory-mapped: rows are read when they are asked for."""
+
+    name: str
+    shards: tuple[Path, ...]
+    sampling_rate: int = SAMPLING_RATE
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All columns; the buffers stay on disk until they are touched."""
+        return pa.concat_tables(_map_shard(path) for path in self.shards)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self.table.column_names)
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return self.table.num_rows
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column of all rows.
+
+        Raises
+        ------
+        InputError
+            If there is no such column.
+        """
+        if name not in self.columns:
+            raise InputError(
+                f"split {self.name!r} has no column {name!r}; it has: {', '.join(self.columns)}"
+            )
+        return self.table.column(name)
+
+    def row(self, index: int) -> dict[str, Any]:
+        """All columns of one row but the audio."""
+        return {
+            name: self.table.column(name)[index].as_py() for name in self.columns if name != "audio"
+        }
+
+    def audio_bytes(self, index: int) -> bytes:
+        """The encoded audio file of one row."""
+        return self.column("audio")[index]["bytes"].as_py() or b""
+
+    def at_rate(self, sampling_rate: int) -> "Split":
+        """Return the same rows, decoded at another sampling rate in Hz."""
+        return replace(self, sampling_rate=sampling_rate)
+
+    def waveform(self, index: int) -> np.ndarray:
+        """Decode one row: float32 [shape=(n,)], mono, at ``sampling_rate`` Hz."""
+        return load_mono(self.audio_bytes(index), self.sampling_rate)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A dataset folder with its splits."""
+
+    root: Path
+    splits: tuple[str, ...]
+    sampling_rate: int
+
+    @property
+    def dataset(self) -> Path:
+        """The folder that ``datasets.load_from_disk`` opens."""
+        return self.root / DATASET_FOLDER
+
+    def __getitem__(self, name: str) -> Split:
+        """Open one split."""
+        if name not in self.splits:
+            raise InputError(
+                f"{self.root} has no split {name!r}; available splits: {', '.join(self.splits)}"
+            )
+        return Split(name, _shards_of(self.dataset / name), self.sampling_rate)
+
+    def run(self) -> dict[str, Any]:
+        """What ``run.json`` says of how this corpus was made; empty if it came from elsewhere."""
+        return read_json(self.root / "run.json")
+
+
+def open_corpus(path: Path | str) -> Corpus:
+    """Open a corpus by its root, or by the ``dataset`` folder inside it.
+
+    Raises
+    ------
+    MissingPathError, InputError
+        If there is nothing there, or something else.
+    """
+    root = Path(path)
+    if root.name == DATASET_FOLDER and (root / "dataset_dict.json").is_file():
+        root = root.parent
+    if not root.exists():
+        raise MissingPathError(f"{root} does not exist; make it first, or name another folder")
+    description = root / DATASET_FOLDER / "dataset_dict.json"
+    if not description.is_file():
+        raise InputError(
+            f"{root} holds no finished dataset ({description} is missing); "
+            "finish the stage that makes it by running it again"
+        )
+    splits = tuple(read_json(description).get("splits", ()))
+    return Corpus(root, splits, _sampling_rate(root / DATASET_FOLDER, splits))
+
+
+def order_splits(names: Mapping[str, Any] | set[str] | tuple[str, ...]) -> tuple[str, ...]:
+    """Sort split names: the familiar ones first, in their familiar order."""
+    known = [name for name in SPLIT_ORDER if name in names]
+    return (*known, *sorted(set(names) - set(known)))
+
+
+def shard_name(index: int, n_shards: int) -> str:
+    """File name of a shard, as ``save_to_disk`` spells it."""
+    return f"data-{index:05d}-of-{n_shards:05d}.arrow"
+
+
+def corpus_schema(columns: Mapping[str, pa.DataType], sampling_rate: int) -> pa.Schema:
+    """Arrow schema with the feature description that makes ``audio`` an ``Audio`` column."""
+    features = {name: _feature(kind, sampling_rate) for name, kind in columns.items()}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.schema(list(columns.items()), metadata=metadata)
+
+
+def write_split_metadata(folder: Path, schema: pa.Schema, shards: list[str], digest: str) -> None:
+    """Write ``dataset_info.json`` and ``state.json``: after this a split can be opened."""
+    info = json.loads((schema.metadata or {})[b"huggingface"])["info"]
+    write_json(folder / "dataset_info.json", {"citation": "", "description": "", **info})
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": name} for name in shards],
+        "_fingerprint": digest[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": folder.name,
+    }
+    write_json(folder / "state.json", state)
+
+
+def write_dataset_dict(dataset: Path, splits: tuple[str, ...]) -> None:
+    """Write ``dataset_dict.json``, the last file of a dataset."""
+    write_json(dataset / "dataset_dict.json", {"splits": list(splits)})
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an absent file is an empty one.
+
+    Raises
+    ------
+    InputError
+        If the file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); delete it and run again") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary name, flush to disk, rename."""
+    with write_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def write_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; flushed and renamed to ``path`` if all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            flush_to_disk(file)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise MissingPathError(f"{path} does not exist; make it first, or name another") from error
+
+
+def flush_to_disk(file: BinaryIO) -> None:
+    """Make sure the bytes of an open file survive a crash."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _map_shard(path: Path) -> pa.Table:
+    try:
+        return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(
+            f"{path} cannot be read as an Arrow shard ({error}); "
+            "delete it and run the stage that made it again"
+        ) from error
+
+
+def _shards_of(folder: Path) -> tuple[Path, ...]:
+    files = read_json(folder / "state.json").get("_data_files", [])
+    # Only plain names: the file may come from a stranger.
+    return tuple(folder / Path(entry["filename"]).name for entry in files)
+
+
+def _sampling_rate(dataset: Path, splits: tuple[str, ...]) -> int:
+    for split in splits:
+        features = read_json(dataset / split / "dataset_info.json").get("features", {})
+        return features.get("audio", {}).get("sampling_rate") or SAMPLING_RATE
+    return SAMPLING_RATE
+
+
+def _feature(kind: pa.DataType, sampling_rate: int) -> dict[str, Any]:
+    if kind == AUDIO_TYPE:
+        return {"sampling_rate": sampling_rate, "_type": "Audio"}
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type, sampling_rate), "_type": "List"}
+    names = {"double": "float64", "float": "float32", "halffloat": "float16"}
+    return {"dtype": names.get(str(kind), str(kind)), "_type": "Value"}

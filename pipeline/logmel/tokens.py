@@ -1,0 +1,61 @@
+"""Labels: the token ids of a sentence, as Whisper is trained on them."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import InputError
+
+Task = Literal["transcribe", "translate"]
+TASKS: tuple[Task, ...] = ("transcribe", "translate")
+SHIPPED_TOKENIZER = Path(__file__).parents[2] / "models" / "mini-whisper"
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """How sentences become tokens.
+
+    Attributes
+    ----------
+    tokenizer : str, optional
+        A folder, or a name on the Hugging Face hub; by default the small one we ship.
+    language : str
+    task : {"transcribe", "translate"}
+    """
+
+    tokenizer: str | None = None
+    language: str = "en"
+    task: Task = "transcribe"
+
+    @property
+    def name(self) -> str:
+        """What ``run.json`` calls the tokenizer."""
+        return self.tokenizer or SHIPPED_TOKENIZER.name
+
+
+def label_ids(sentence: str, settings: LabelSettings) -> list[int]:
+    """Token ids of a sentence with Whisper's special tokens around it.
+
+    Raises
+    ------
+    InputError
+        If the tokenizer cannot be loaded.
+    """
+    return list(_load(settings)(sentence).input_ids)
+
+
+@functools.cache
+def _load(settings: LabelSettings) -> Any:
+    from transformers import WhisperTokenizer
+
+    source = settings.tokenizer or str(SHIPPED_TOKENIZER)
+    try:
+        return WhisperTokenizer.from_pretrained(
+            source, language=settings.language, task=settings.task
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"no Whisper tokenizer at {source!r} ({str(error).splitlines()[0]}); give --tokenizer "
+            "a folder that holds one, or a hub name such as openai/whisper-large-v3 while online"
+        ) from error

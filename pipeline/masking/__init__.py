@@ -1,0 +1,1 @@
+"""Hearing-loss simulation: profiles, the mask they make, and the stage that applies it."""

@@ -1,0 +1,197 @@
+"""The hearing-loss mask: attenuate a spectrum by an audiogram, for all profiles at once.
+
+A threshold of x dB HL becomes an attenuation of x dB. The short-time spectrum of a clip is computed
+once; each profile multiplies it by its gains and transforms it back. Conventions are librosa's
+(periodic Hann window, centred frames, zero padding, division by the summed squared windows), so the
+result equals ``istft(stft(y) * gain)`` there. The gains are real: phase and timing are untouched.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.fft
+from scipy.signal import get_window
+
+from pipeline.errors import ClipError, InputError
+from pipeline.masking.profiles import PILOT_PROFILES, HearingProfile
+
+Interpolation = Literal["auto", "linear", "octave"]
+Normalization = Literal["shared", "peak", "limit", "none"]
+INTERPOLATIONS: tuple[Interpolation, ...] = ("auto", "linear", "octave")
+NORMALIZATIONS: tuple[Normalization, ...] = ("shared", "peak", "limit", "none")
+
+
+@dataclass(frozen=True)
+class StftSettings:
+    """Short-time Fourier transform.
+
+    Attributes
+    ----------
+    sampling_rate : int
+        In Hz.
+    n_fft : int
+        Window and transform length in samples.
+    hop_length : int
+        Samples between frames.
+    """
+
+    sampling_rate: int = 16_000
+    n_fft: int = 2048
+    hop_length: int = 512
+
+    def __post_init__(self) -> None:
+        """Refuse settings under which a signal cannot be put together again."""
+        if self.n_fft < 2 or self.n_fft % 2 or not 0 < self.hop_length <= self.n_fft // 2:
+            raise InputError(
+                f"n_fft {self.n_fft} and hop_length {self.hop_length} do not go together; "
+                "n_fft must be even, and hop_length at most half of it"
+            )
+
+    @property
+    def bins_hz(self) -> np.ndarray:
+        """Centre frequencies: float64 [shape=(n_fft / 2 + 1,)]."""
+        return np.fft.rfftfreq(self.n_fft, 1 / self.sampling_rate)
+
+
+@dataclass(frozen=True)
+class Masked:
+    """One clip as each profile hears it.
+
+    Attributes
+    ----------
+    waveforms : np.ndarray [shape=(n_profiles, n), dtype=float32]
+    output_gain_db : np.ndarray [shape=(n_profiles,), dtype=float64]
+        What normalisation applied.
+    """
+
+    waveforms: np.ndarray
+    output_gain_db: np.ndarray
+
+
+def attenuation_db(
+    profile: HearingProfile, frequencies_hz: np.ndarray, interpolation: Interpolation = "auto"
+) -> np.ndarray:
+    """Read a profile's attenuation off its audiogram.
+
+    Parameters
+    ----------
+    profile : HearingProfile
+    frequencies_hz : np.ndarray [shape=(n,)]
+    interpolation : {"auto", "linear", "octave"}
+        Straight lines over frequency in Hz (the pilot study), or in octaves (how audiograms are
+        drawn and read). ``auto``: linear for the pilot's three profiles, octave for all others.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=float64]
+        In dB; constant beyond the first and last point.
+    """
+    if interpolation == "auto":
+        interpolation = "linear" if profile.name in PILOT_PROFILES else "octave"
+    points = np.asarray(profile.frequencies_hz, dtype=np.float64)
+    wanted = np.asarray(frequencies_hz, dtype=np.float64)
+    if interpolation == "octave":
+        points = np.log2(points)
+        wanted = np.log2(np.maximum(wanted, profile.frequencies_hz[0]))
+    return np.interp(wanted, points, profile.thresholds_db_hl)
+
+
+def gains(
+    profiles: tuple[HearingProfile, ...],
+    settings: StftSettings,
+    interpolation: Interpolation = "auto",
+) -> np.ndarray:
+    """Gain of every profile in every bin: float32 [shape=(n_profiles, n_fft / 2 + 1)]."""
+    curves = [attenuation_db(profile, settings.bins_hz, interpolation) for profile in profiles]
+    return (10.0 ** (-np.array(curves) / 20)).astype(np.float32)
+
+
+def apply_mask(waveform: np.ndarray, gains: np.ndarray, settings: StftSettings) -> np.ndarray:
+    """Filter a clip by every row of gains.
+
+    Parameters
+    ----------
+    waveform : np.ndarray [shape=(n,), dtype=float32]
+        At least one sample, all finite.
+    gains : np.ndarray [shape=(n_profiles, n_fft / 2 + 1)]
+    settings : StftSettings
+
+    Returns
+    -------
+    np.ndarray [shape=(n_profiles, n), dtype=float32]
+
+    Raises
+    ------
+    ClipError
+        If the waveform is empty, not one-dimensional, or not finite.
+    """
+    waveform = np.asarray(waveform, dtype=np.float32)
+    if waveform.ndim != 1 or not len(waveform):
+        raise ClipError(f"a mono waveform is needed, not one of shape {waveform.shape}")
+    if not np.isfinite(waveform).all():
+        raise ClipError("NaN or infinite samples")
+    window = _window(settings)
+    spectrum = scipy.fft.rfft(_frames(waveform, settings) * window, axis=-1)
+    normalizer = _overlap_add(np.broadcast_to(window**2, (len(spectrum), len(window))), settings)
+    start = settings.n_fft // 2
+    kept = slice(start, start + len(waveform))
+    masked = np.empty((len(gains), len(waveform)), dtype=np.float32)
+    for row, gain in zip(masked, gains, strict=True):
+        frames = scipy.fft.irfft(spectrum * gain, n=settings.n_fft, axis=-1) * window
+        row[:] = _overlap_add(frames, settings)[kept] / normalizer[kept]
+    return masked
+
+
+def normalize(waveforms: np.ndarray, mode: Normalization) -> Masked:
+    """Bring the variants of one clip to a level that can be stored.
+
+    Parameters
+    ----------
+    waveforms : np.ndarray [shape=(n_profiles, n), dtype=float32]
+    mode : {"shared", "peak", "limit", "none"}
+        ``shared``: one gain for all variants, the loudest peak to full scale, so that a loss stays
+        a loss. ``peak``: each variant to its own full scale, as the pilot did; it cancels much of
+        the loss. ``limit``: one gain for all, only where something would clip. ``none``: no gain;
+        what exceeds full scale is clipped when it is stored.
+
+    Returns
+    -------
+    Masked
+        Digital silence is left as it is, with a gain of 0 dB.
+    """
+    peaks = np.abs(waveforms).max(axis=1).astype(np.float64)
+    loudest = np.full_like(peaks, peaks.max())
+    divisors = {
+        "shared": loudest,
+        "peak": peaks,
+        "limit": np.maximum(loudest, 1.0),
+        "none": np.ones_like(peaks),
+    }[mode]
+    divisors = np.where(divisors > 0, divisors, 1.0)
+    scaled = waveforms / divisors[:, None].astype(np.float32)
+    return Masked(scaled, -20 * np.log10(divisors) + 0.0)
+
+
+def _window(settings: StftSettings) -> np.ndarray:
+    return get_window("hann", settings.n_fft).astype(np.float32)
+
+
+def _frames(waveform: np.ndarray, settings: StftSettings) -> np.ndarray:
+    """Overlapping frames of the clip with half a window of silence around it, as a view."""
+    padded = np.pad(waveform, settings.n_fft // 2)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, settings.n_fft)
+    return windows[:: settings.hop_length]
+
+
+def _overlap_add(frames: np.ndarray, settings: StftSettings) -> np.ndarray:
+    n_frames, n_fft = frames.shape
+    hop = settings.hop_length
+    # One extra window so that the samples behind the last frame exist, if only as zeros.
+    total = np.zeros((n_frames - 1) * hop + 2 * n_fft, dtype=np.float32)
+    n_blocks = -(-n_fft // hop)
+    for block in range(n_blocks):
+        piece = frames[:, block * hop : (block + 1) * hop]
+        target = total[block * hop : block * hop + n_frames * hop].reshape(n_frames, hop)
+        target[:, : piece.shape[1]] += piece
+    return total

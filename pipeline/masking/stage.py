@@ -1,0 +1,148 @@
+"""``pipeline mask``: one corpus in, one row-aligned variant per hearing profile out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.audio import encode_flac
+from pipeline.corpus import AUDIO_TYPE, Corpus, open_corpus
+from pipeline.errors import ClipError, InputError
+from pipeline.masking.mask import (
+    Interpolation,
+    Masked,
+    Normalization,
+    StftSettings,
+    apply_mask,
+    gains,
+    normalize,
+)
+from pipeline.masking.profiles import HearingProfile
+from pipeline.stage import Kept, Output, Quarantined, corpus_digest
+
+
+@dataclass
+class MaskStage:
+    """Simulate hearing losses on a corpus.
+
+    Parameters
+    ----------
+    source : Path
+        Root of a corpus.
+    output_base : Path
+        Variants are written to ``<output_base>_<profile>``.
+    profiles : tuple of HearingProfile
+    settings : StftSettings
+        Its sampling rate is the one of the output.
+    interpolation, normalization
+        See :mod:`pipeline.masking.mask`.
+    splits : tuple of str, optional
+        Only these.
+    limit : int, optional
+        Only the first rows of every split.
+    """
+
+    source: Path
+    output_base: Path
+    profiles: tuple[HearingProfile, ...]
+    settings: StftSettings = field(default_factory=StftSettings)
+    interpolation: Interpolation = "auto"
+    normalization: Normalization = "shared"
+    splits: tuple[str, ...] | None = None
+    limit: int | None = None
+    name: str = field(default="mask", init=False)
+
+    def __post_init__(self) -> None:
+        """Refuse two variants of one name."""
+        names = [profile.name for profile in self.profiles]
+        if not names or len(set(names)) != len(names):
+            raise InputError(f"profiles {', '.join(names)!r}; name at least one, and each once")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything but the input that decides the output."""
+        return {
+            "source": self.source.name,
+            "profiles": [profile.as_json() for profile in self.profiles],
+            "stft": asdict(self.settings),
+            "interpolation": self.interpolation,
+            "normalization": self.normalization,
+            "audio_format": "flac24",
+            "splits": list(self.splits) if self.splits else None,
+            "limit": self.limit,
+        }
+
+    @cached_property
+    def source_digest(self) -> str:
+        """Digest of the corpus."""
+        return corpus_digest(self.corpus)
+
+    @property
+    def corpus(self) -> Corpus:
+        """The input."""
+        return open_corpus(self.source)
+
+    @cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        """One corpus per profile, with the columns of the input and two more."""
+        columns: dict[str, pa.DataType] = {}
+        for split in self.corpus.splits:
+            schema = self.corpus[split].table.schema
+            columns.update({name: schema.field(name).type for name in schema.names})
+        if "audio" not in columns:
+            raise InputError(f"{self.source} has no column 'audio'; is it a corpus of features?")
+        columns.update(audio=AUDIO_TYPE, profile=pa.string(), output_gain_db=pa.float64())
+        rate = self.settings.sampling_rate
+        return tuple(
+            Output(variant_root(self.output_base, profile.name), columns, rate)
+            for profile in self.profiles
+        )
+
+    def split_sizes(self) -> Mapping[str, int]:
+        """Count the rows of the wanted splits."""
+        corpus = self.corpus
+        sizes = {split: len(corpus[split]) for split in self.splits or corpus.splits}
+        return {
+            split: size if self.limit is None else min(size, self.limit)
+            for split, size in sizes.items()
+        }
+
+    @cached_property
+    def _gains(self) -> np.ndarray:
+        return gains(self.profiles, self.settings, self.interpolation)
+
+    def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
+        """Decode each clip once, mask it for all profiles, encode the variants."""
+        source = self.corpus[split].at_rate(self.settings.sampling_rate)
+        for index in range(start, stop):
+            row = source.row(index)
+            name = str(row.get("id") or index)
+            try:
+                masked = self.mask(source.waveform(index))
+            except ClipError as error:
+                yield Quarantined(name, str(row.get("path") or name), str(error))
+                continue
+            yield Kept(tuple(self._variants(row, name, masked)))
+
+    def mask(self, waveform: np.ndarray) -> Masked:
+        """Mask and normalise one clip: float32 [shape=(n,)] at the output's sampling rate."""
+        return normalize(apply_mask(waveform, self._gains, self.settings), self.normalization)
+
+    def _variants(
+        self, row: Mapping[str, Any], name: str, masked: Masked
+    ) -> Iterator[dict[str, Any]]:
+        rate = self.settings.sampling_rate
+        for profile, waveform, gain in zip(
+            self.profiles, masked.waveforms, masked.output_gain_db, strict=True
+        ):
+            audio = {"bytes": encode_flac(waveform, rate), "path": f"{name}.flac"}
+            yield {**row, "audio": audio, "profile": profile.name, "output_gain_db": float(gain)}
+
+
+def variant_root(output_base: Path, profile: str) -> Path:
+    """Root of a variant: ``<output_base>_<profile>``."""
+    return output_base.with_name(f"{output_base.name}_{profile}")

@@ -1,0 +1,205 @@
+"""Shards: the unit of work, of writing and of restart."""
+
+import errno
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from pipeline.audio import SAMPLING_RATE
+from pipeline.corpus import (
+    DATASET_FOLDER,
+    corpus_schema,
+    flush_to_disk,
+    read_json,
+    shard_name,
+    write_json,
+)
+from pipeline.errors import InputError
+
+ROWS_PER_BATCH = 32  # rows in memory per output before they go to disk
+
+
+@dataclass(frozen=True)
+class Output:
+    """One corpus that a stage writes."""
+
+    root: Path
+    columns: Mapping[str, pa.DataType]
+    sampling_rate: int = SAMPLING_RATE
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows ``start`` to ``stop`` of a split, which become shard ``index`` of ``n_shards``."""
+
+    split: str
+    index: int
+    n_shards: int
+    start: int
+    stop: int
+
+    @property
+    def n_rows(self) -> int:
+        """Count the input rows."""
+        return self.stop - self.start
+
+    def __str__(self) -> str:
+        """Name the shard as messages do."""
+        return f"{self.split}/{shard_name(self.index, self.n_shards)}"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A clip that came through: one row for each output."""
+
+    rows: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A clip left out of every output, and why."""
+
+    id: str
+    path: str
+    reason: str
+
+
+def shard_path(root: Path, task: Task) -> Path:
+    """Where a shard lies once it is whole."""
+    return root / DATASET_FOLDER / task.split / shard_name(task.index, task.n_shards)
+
+
+def record_path(root: Path, task: Task) -> Path:
+    """Where the record of a finished shard lies."""
+    return root / "shards" / f"{task.split}-{task.index:05d}-of-{task.n_shards:05d}.json"
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What is known of a finished shard: its rows, its digest and its size, who was left out."""
+    return read_json(path)
+
+
+def is_done(task: Task, outputs: Iterable[Output]) -> bool:
+    """Whether the shard is recorded and whole in every output."""
+    return all(_is_whole(shard_path(o.root, task), record_path(o.root, task)) for o in outputs)
+
+
+def write_shard(
+    task: Task, outputs: tuple[Output, ...], results: Iterable[Kept | Quarantined]
+) -> None:
+    """Write one shard of every output, then the records that say it is done.
+
+    Raises
+    ------
+    InputError
+        If the disk is full; nothing half-written is left under a final name.
+    """
+    try:
+        _write(task, outputs, results)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"no space left on the disk of {outputs[0].root}; free some and run the same command "
+            "again: finished shards are kept"
+        ) from error
+
+
+def _write(task: Task, outputs: tuple[Output, ...], results: Iterable[Kept | Quarantined]) -> None:
+    writers = [_ShardWriter(shard_path(output.root, task), output) for output in outputs]
+    quarantined = []
+    try:
+        for result in results:
+            if isinstance(result, Quarantined):
+                quarantined.append({**asdict(result), "split": task.split})
+                continue
+            for writer, row in zip(writers, result.rows, strict=True):
+                writer.add(row)
+        for writer in writers:
+            writer.commit()
+    finally:
+        for writer in writers:
+            writer.discard()
+    for writer, output in zip(writers, outputs, strict=True):
+        facts = {"clips_out": writer.n_rows, "quarantined": quarantined}
+        file = {"sha256": writer.sha256, "bytes": writer.n_bytes}
+        write_json(record_path(output.root, task), {**facts, **file})
+
+
+def _is_whole(shard: Path, record: Path) -> bool:
+    try:
+        return bool(json.loads(record.read_bytes())["bytes"] == shard.stat().st_size)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+
+
+class _ShardWriter:
+    """Arrow stream under a temporary name, hashed on its way to the disk."""
+
+    def __init__(self, path: Path, output: Output) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.n_rows = 0
+        self._path = path
+        self._temporary = path.with_name(path.name + ".tmp")
+        self._schema = corpus_schema(output.columns, output.sampling_rate)
+        self._file = _HashingFile(self._temporary.open("wb"))
+        self._sink = pa.PythonFile(self._file, mode="w")
+        self._stream = pa.ipc.new_stream(self._sink, self._schema)
+        self._rows: list[dict[str, Any]] = []
+
+    @property
+    def sha256(self) -> str:
+        return self._file.digest.hexdigest()
+
+    @property
+    def n_bytes(self) -> int:
+        return self._file.n_bytes
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self.n_rows += 1
+        if len(self._rows) == ROWS_PER_BATCH:
+            self._flush()
+
+    def commit(self) -> None:
+        self._flush()
+        self._stream.close()
+        flush_to_disk(self._file.file)
+        self._file.file.close()
+        self._temporary.replace(self._path)
+
+    def discard(self) -> None:
+        if not self._file.file.closed:
+            self._file.file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._stream.write_batch(pa.RecordBatch.from_pylist(self._rows, self._schema))
+            self._rows = []
+
+
+class _HashingFile:
+    """A file for pyarrow that knows the SHA-256 of what went through it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.digest = hashlib.sha256()
+        self.n_bytes = 0
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        self.n_bytes += len(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def close(self) -> None:
+        self.closed = True
