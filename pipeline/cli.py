@@ -11,6 +11,9 @@ from pipeline.command import LOG_LEVELS, configure_logging, one_of, run_app, spl
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
+    from pipeline.stage import RunOptions
+
+if TYPE_CHECKING:
     pass
 
 app = typer.Typer(
