@@ -100,7 +100,9 @@ def check_demo_data(config: AnalysisConfig) -> str:
         return f"{len(folders)} profiles in {config.data_root}_*"
     if config.data_root != AnalysisConfig.data_root:
         raise CheckFailed(f"{missing[0]} holds no finished dataset; make it with `pipeline mask`")
-    Console().print(f"The demo data are missing; making them: python {' '.join(DEMO_COMMAND)}")
+    Console().print(
+        f"The demo data are missing; making them: python {' '.join(DEMO_COMMAND)}", soft_wrap=True
+    )
     run_python(DEMO_COMMAND, timeout=1800)
     return "made now"
 

@@ -14,6 +14,9 @@ from hearing_analysis.dashboard.table import AnalysisTable, read_table
 from pipeline.errors import InputError
 
 
+PLAIN_WIDTH = 100  # columns, where the output is not a terminal
+
+
 def summarize(
     path: Path, split: str | None = None, where: tuple[str, ...] = ()
 ) -> tuple[GroupFigures, ...]:
@@ -51,14 +54,16 @@ def as_json(figures: tuple[GroupFigures, ...]) -> list[dict[str, Any]]:
 def print_summary(figures: tuple[GroupFigures, ...]) -> None:
     """Print a table per split; the intervals are 95 % bootstrap intervals."""
     console = Console()
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     for split in dict.fromkeys(group.split for group in figures):
         console.print(_table(split, [group for group in figures if group.split == split]))
 
 
 def _table(split: str, groups: list[GroupFigures]) -> Table:
-    table = Table(title=f"{split} ({groups[0].model})", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=f"{split} ({groups[0].model})", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("profile")
-    for heading in ("clips", "WER %", "95 %", "CER %", "95 %", "S", "D", "I", "CTC loss"):
+    for heading in ("clips", "WER % (95 %)", "CER % (95 %)", "S", "D", "I", "CTC loss"):
         table.add_column(heading, justify="right")
     for group in groups:
         word, character = group.word, group.character
@@ -66,18 +71,18 @@ def _table(split: str, groups: list[GroupFigures]) -> Table:
         table.add_row(
             group.profile,
             f"{group.n_clips:,}",
-            *_percent(word.rate),
-            *_percent(character.rate),
+            _percent(word.rate),
+            _percent(character.rate),
             *(f"{count:,}" for count in edits),
             "–" if group.ctc_loss is None else f"{group.ctc_loss:.1f}",
         )
     return table
 
 
-def _percent(estimate: Estimate) -> tuple[str, str]:
+def _percent(estimate: Estimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "–", ""
-    return f"{100 * estimate.value:.1f}", f"{100 * estimate.low:.1f}–{100 * estimate.high:.1f}"
+        return "–"
+    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f}–{100 * estimate.high:.1f})"
 
 
 def _filter(table: AnalysisTable, condition: str) -> AnalysisTable:

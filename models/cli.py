@@ -37,6 +37,9 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
     window_seconds: Annotated[float, typer.Option(help="Longest clip, and longest padding.")] = 6.0,
     noise_share: Annotated[float, typer.Option(help="Share of clips that get white noise.")] = 0.0,
+    speed_change: Annotated[
+        float, typer.Option(help="Play clips up to so much faster or slower; 0.1 is 10 %.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of weights, order and padding.")] = 0,
     bf16: Annotated[bool, typer.Option(help="Mixed precision.")] = False,
     resume: Annotated[
@@ -57,6 +60,7 @@ def train(
         learning_rate=learning_rate,
         window_seconds=window_seconds,
         noise_share=noise_share,
+        speed_change=speed_change,
         seed=seed,
         bf16=bf16,
     )

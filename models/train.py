@@ -30,15 +30,14 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from models.clips import IGNORED_LABEL, Clips, Collator
 from models.wav2vec2 import Wav2Vec2Preprocessor
-from pipeline.corpus import Corpus, Split, open_corpus
+from pipeline.corpus import Corpus, open_corpus
 from pipeline.errors import InputError
 
 # The alphabet of facebook/wav2vec2-base-960h, in its order.
 VOCABULARY = ("<pad>", "<s>", "</s>", "<unk>", *"|ETAONIHSRDLUMWCFGYPBVK'XJQZ")
-IGNORED_LABEL = -100
 LOG_INTERVAL_SECONDS = 30.0
-LENGTH_STEP = 8_000  # samples
 PROCESSOR_FILES = ("vocab.json", "tokenizer_config.json", "preprocessor_config.json")
 
 logger = logging.getLogger("models.train")
@@ -64,6 +63,8 @@ class TrainingRecipe:
         Probability that a batch is padded further than its longest clip.
     noise_share : float
         Probability that white noise is added to a clip, at 10 to 40 dB below it.
+    speed_change : float
+        Clips are played up to so much faster or slower; 0.1 is 10 %.
     seed : int
     bf16 : bool
         Mixed precision.
@@ -78,6 +79,7 @@ class TrainingRecipe:
     window_seconds: float = 6.0
     extra_padding: float = 0.3
     noise_share: float = 0.0
+    speed_change: float = 0.0
     seed: int = 0
     bf16: bool = False
 
@@ -159,78 +161,6 @@ def write_processor(folder: Path) -> None:
     Wav2Vec2FeatureExtractor(
         feature_size=1, sampling_rate=16_000, do_normalize=True, return_attention_mask=False
     ).save_pretrained(folder)
-
-
-class Clips(torch.utils.data.Dataset):
-    """Clips of a split as model input and labels; decoded once, then kept as 16-bit integers."""
-
-    def __init__(self, split: Split, preprocessor: Wav2Vec2Preprocessor, window: float) -> None:
-        sentences = split.column("sentence").to_pylist()
-        labels = [preprocessor.label_ids(sentence or "") for sentence in sentences]
-        seconds = split.column("duration_s").to_numpy()
-        # CTC has no path through a clip with fewer frames than labels; such a clip teaches nothing.
-        frames = [preprocessor.n_frames(int(s * preprocessor.sampling_rate)) for s in seconds]
-        self.rows = [
-            row
-            for row, (length, n_frames, label) in enumerate(
-                zip(seconds, frames, labels, strict=True)
-            )
-            if length <= window and 0 < 2 * len(label) <= 2 * n_frames
-        ]
-        self.lengths = [int(seconds[row] * preprocessor.sampling_rate) for row in self.rows]
-        self._split, self._preprocessor, self._labels = split, preprocessor, labels
-        self._kept: dict[int, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        """Count the clips that fit."""
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """Model input and labels of one clip."""
-        row = self.rows[index]
-        if row not in self._kept:
-            waveform = self._split.waveform(row)
-            peak = max(float(np.abs(waveform).max()), 1e-9)
-            self._kept[row] = np.round(waveform / peak * 32767).astype(np.int16)
-        values = self._preprocessor.normalize(self._kept[row].astype(np.float32))
-        return {"input_values": values, "labels": self._labels[row]}
-
-
-class Collator:
-    """Stacks clips of like length, padded with zeros, sometimes further than needed."""
-
-    def __init__(self, recipe: TrainingRecipe, preprocessor: Wav2Vec2Preprocessor) -> None:
-        self._recipe = recipe
-        self._n_frames = preprocessor.n_frames
-        self._window = int(recipe.window_seconds * preprocessor.sampling_rate)
-        self._rng = np.random.default_rng(recipe.seed)
-
-    def __call__(self, clips: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
-        """Make one batch."""
-        longest = max(len(clip["input_values"]) for clip in clips)
-        length = longest
-        if self._rng.random() < self._recipe.extra_padding:
-            length = int(self._rng.integers(longest, max(self._window, longest) + 1))
-        # Few distinct shapes: on a CPU the kernels are compiled anew for each one.
-        length = -(-length // LENGTH_STEP) * LENGTH_STEP
-        values = np.zeros((len(clips), length), dtype=np.float32)
-        labels = np.full((len(clips), max(len(clip["labels"]) for clip in clips)), IGNORED_LABEL)
-        for row, clip in enumerate(clips):
-            values[row, : len(clip["input_values"])] = self._disturb(clip["input_values"])
-            labels[row, : len(clip["labels"])] = clip["labels"]
-        n_frames = [self._n_frames(len(clip["input_values"])) for clip in clips]
-        return {
-            "input_values": torch.from_numpy(values),
-            "labels": torch.from_numpy(labels),
-            "n_frames": torch.tensor(n_frames),
-        }
-
-    def _disturb(self, values: np.ndarray) -> np.ndarray:
-        if self._rng.random() >= self._recipe.noise_share:
-            return values
-        level = 10 ** (-self._rng.uniform(10, 40) / 20)
-        noisy = values + level * self._rng.standard_normal(len(values), dtype=np.float32)
-        return noisy / np.sqrt(1 + level**2)
 
 
 class CtcTrainer(Trainer):

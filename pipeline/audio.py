@@ -14,6 +14,7 @@ import soxr
 from pipeline.errors import ClipError
 
 SAMPLING_RATE = 16_000  # Hz; what wav2vec2 and Whisper take
+LOWEST_SAMPLING_RATE = 1_000  # Hz; less is a broken header, and resampling it would fill the memory
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ def decode(source: bytes | Path) -> DecodedAudio:
     Raises
     ------
     ClipError
-        If the file is missing, empty, not audio, or holds NaN or infinite samples.
+        If the file is missing, empty, not audio, holds NaN or infinite samples, or claims a length
+        or a sampling rate that cannot be true.
     """
     if isinstance(source, Path):
         source = _read(source)
@@ -53,6 +55,10 @@ def decode(source: bytes | Path) -> DecodedAudio:
         samples, sampling_rate = soundfile.read(io.BytesIO(source), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise ClipError(f"not decodable as audio: {error.error_string.rstrip('.')}") from error
+    except MemoryError as error:
+        raise ClipError("its header claims more samples than fit into memory") from error
+    if sampling_rate < LOWEST_SAMPLING_RATE:
+        raise ClipError(f"sampling rate {sampling_rate} Hz is below {LOWEST_SAMPLING_RATE} Hz")
     if not len(samples):
         raise ClipError("no samples")
     if not np.isfinite(samples).all():

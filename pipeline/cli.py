@@ -13,9 +13,6 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from pipeline.stage import RunOptions
 
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer(
     help="Turn a speech corpus into hearing-loss variants and model-ready features.",
     no_args_is_help=True,

@@ -130,7 +130,11 @@ def open_corpus(path: Path | str) -> Corpus:
             f"{root} holds no finished dataset ({description} is missing); "
             "finish the stage that makes it by running it again"
         )
-    splits = tuple(read_json(description).get("splits", ()))
+    splits = tuple(read_json(description).get("splits") or ())
+    for split in splits:
+        # The file may come from a stranger, and a stage writes to a folder of this name.
+        if not isinstance(split, str) or split in ("", ".", "..") or "/" in split:
+            raise InputError(f"{description} names a split {split!r}, which is no folder name")
     return Corpus(root, splits, _sampling_rate(root / DATASET_FOLDER, splits))
 
 
@@ -179,14 +183,17 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is not JSON.
+        If the file is not JSON, or not an object.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); delete it and run again") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is not a JSON object; delete it and run again")
+    return value
 
 
 def write_json(path: Path, value: object) -> None:
@@ -241,9 +248,18 @@ def _map_shard(path: Path) -> pa.Table:
 
 
 def _shards_of(folder: Path) -> tuple[Path, ...]:
-    files = read_json(folder / "state.json").get("_data_files", [])
-    # Only plain names: the file may come from a stranger.
-    return tuple(folder / Path(entry["filename"]).name for entry in files)
+    files = read_json(folder / "state.json").get("_data_files")
+    try:
+        # Only plain names: the file may come from a stranger.
+        shards = tuple(folder / Path(entry["filename"]).name for entry in files or ())
+    except (KeyError, TypeError):
+        shards = ()
+    if not shards:
+        raise InputError(
+            f"{folder} has no shards: its state.json is missing or damaged; "
+            "run the stage that made it again"
+        )
+    return shards
 
 
 def _sampling_rate(dataset: Path, splits: tuple[str, ...]) -> int:

@@ -84,6 +84,8 @@ def read_recipe(path: Path) -> tuple[Step, ...]:
         raise MissingPathError(
             f"{path} does not exist; name a recipe like conf/demo.yaml"
         ) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     steps = content.get("steps") if isinstance(content, dict) else None

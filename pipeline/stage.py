@@ -155,11 +155,12 @@ def run_stage(stage: Stage, options: RunOptions | None = None) -> StageReport:
             _clear(roots)
         description = _describe(stage)
         if all(_is_complete(root, description) for root in roots):
-            return _report(stage, started)
+            return judge(_report(stage, started), options.max_failures)
+        # Before anything is written: a split that does not exist must not mark the folder.
+        tasks = plan(stage.split_sizes())
         for root in roots:
             root.mkdir(parents=True, exist_ok=True)
             write_json(root / "run.json", {**description, "status": "running"})
-        tasks = plan(stage.split_sizes())
         _work(stage, _share(tasks, options.shard), options.num_workers)
     if options.shard and not _all_done(stage, tasks):
         return StageReport(stage.name, tuple(map(str, roots)), {}, False, _since(started))
@@ -212,7 +213,9 @@ def corpus_digest(corpus: Corpus) -> str:
     if recorded:
         return str(recorded)
     shards = [path for split in corpus.splits for path in corpus[split].shards]
-    listing = [[str(path.relative_to(corpus.root)), path.stat().st_size] for path in shards]
+    # A shard that is not there is told of when its rows are counted.
+    sizes = [path.stat().st_size if path.is_file() else None for path in shards]
+    listing = [[str(path.relative_to(corpus.root)), size] for path, size in zip(shards, sizes, strict=True)]
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
@@ -359,8 +362,12 @@ def _clear(roots: list[Path]) -> None:
 
 @contextmanager
 def _lock(root: Path, *, exclusive: bool) -> Iterator[None]:
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("w") as file:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = (root / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"{root} cannot be written to: {error.strerror}") from error
+    with lock as file:
         try:
             fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:

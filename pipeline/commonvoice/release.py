@@ -130,6 +130,10 @@ def _wanted_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             if len(locales) > 1:
                 raise InputError(f"{archive} holds more than one locale; unpack it and name one")
             yield name, content
+        # A tar ends in two empty blocks, of which the first told that this is the end; tarfile
+        # takes a file that was cut between two members for a whole one.
+        if tar.fileobj is None or len(tar.fileobj.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("unexpected end of data")
 
 
 def _destination(parts: tuple[str, ...]) -> str | None:

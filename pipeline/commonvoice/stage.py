@@ -78,14 +78,15 @@ class ImportStage:
         if is_archive(self.source) and self.source.is_file():
             return fingerprint(self.source)
         digests = {split: table.sha256 for split, table in self.tables.items()}
-        clips = sorted((path.name, path.stat().st_size) for path in self.release.clips.iterdir())
+        clips = sorted((path.name, _size(path)) for path in self.release.clips.iterdir())
         return hashlib.sha256(json.dumps([digests, clips]).encode()).hexdigest()
 
     @cached_property
     def release(self) -> Release:
         """The release, unpacked beside the output if it came as an archive."""
         if is_archive(self.source) and self.source.is_file():
-            return extract_archive(self.source, self.output / "source")
+            # Named after its content, lest another archive be taken for unpacked already.
+            return extract_archive(self.source, self.output / f"source-{self.source_digest[:12]}")
         return find_release(self.source)
 
     @cached_property
@@ -157,6 +158,13 @@ def _file_name(path: str) -> str:
     if path in ("", ".", "..") or "/" in path or "\\" in path or "\0" in path:
         raise ClipError(f"not a plain file name: {path!r}")
     return path if Path(path).suffix else f"{path}.mp3"
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # a link to nothing; the row that names it is quarantined
+        return None
 
 
 def _check_complete(seconds: float, stated: float | None) -> None:

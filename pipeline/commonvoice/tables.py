@@ -96,7 +96,7 @@ def index_table(path: Path) -> Table:
             position += len(line)
             offsets.append(position)
             names.append(_name_hash(line, name_field))
-    if len(offsets) > 1 and not line.strip():
+    if len(offsets) > 1 and not line.strip(b"\r\n"):
         offsets.pop()  # an empty last line is not a clip
         names.pop()
     repeats = frozenset(_repeats(np.array(names, dtype=np.uint64)))
@@ -148,9 +148,9 @@ def _columns(path: Path, header: bytes) -> tuple[str, ...]:
 
 
 def _name_hash(line: bytes, field: int) -> int:
-    fields = line.split(b"\t", field + 1)
+    fields = line.rstrip(b"\r\n").split(b"\t", field + 1)
     # A line too short to name a clip gets a hash of its own.
-    return _hash(fields[field]) if len(fields) > field else _hash(line)
+    return _hash(fields[field].removesuffix(b".mp3")) if len(fields) > field else _hash(line)
 
 
 def _hash(value: bytes) -> int:

@@ -49,7 +49,8 @@ class HearingProfile:
                 f"{len(frequencies)} frequencies and {len(thresholds)} thresholds; "
                 "give one threshold for each frequency, and at least one"
             )
-        if frequencies[0] <= 0 or any(np.diff(frequencies) <= 0):
+        ascending = frequencies[0] > 0 and (np.diff(frequencies) > 0).all()
+        if not ascending or not np.isfinite(frequencies).all():
             self._refuse(f"frequencies {frequencies} Hz; they must be positive and ascending")
         if not all(LOWEST_DB_HL <= level <= HIGHEST_DB_HL for level in thresholds):
             self._refuse(

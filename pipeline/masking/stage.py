@@ -145,4 +145,6 @@ class MaskStage:
 
 def variant_root(output_base: Path, profile: str) -> Path:
     """Root of a variant: ``<output_base>_<profile>``."""
+    if output_base.name in ("", ".."):
+        output_base = output_base.resolve()  # the folder we are in has a name, too
     return output_base.with_name(f"{output_base.name}_{profile}")

@@ -1,0 +1,74 @@
+"""The command line as the tests of the pipeline use it; lying here, it lets them import `makers`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cli import app
+from pipeline.command import run_app
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The one sentence on standard error; no traceback, and nothing else."""
+        lines = self.err.strip().splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("error: "), self.err
+        return lines[0].removeprefix("error: ")
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What ``--json`` printed."""
+        return json.loads(self.out)
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run ``pipeline`` with some arguments, in this process and without workers."""
+    for name in ("PIPELINE_SHARD", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: object, workers: int | None = 0) -> Outcome:
+        given = [str(argument) for argument in arguments]
+        if workers is not None:
+            given += ["--num-workers", str(workers)]
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run_app(app, given)
+        out, err = capfd.readouterr()
+        return Outcome(int(str(ended.value.code)), out, err)
+
+    return run
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON Lines file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def quarantine() -> Callable[[Path], dict[str, str]]:
+    """Reasons by path, of what a stage left out."""
+
+    def read(root: Path) -> dict[str, str]:
+        entries = read_lines(root / "quarantine.jsonl")
+        reasons = {entry["path"]: entry["reason"] for entry in entries}
+        assert len(reasons) == len(entries)
+        return reasons
+
+    return read

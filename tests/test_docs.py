@@ -1,0 +1,355 @@
+"""The documents: their commands run, their options exist, their tables are complete.
+
+Every ```bash and ```python block of README.md and docs/ runs, in reading order, in a copy of the
+repository whose corpus has six clips per split. Commands that need what a test has not stand in
+```console blocks; `NEEDS` says what that is.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from hearing_analysis.cli import app as analyze_app
+from hearing_analysis.config import CONFIG_VARIABLE, ROOT, AnalysisConfig
+from hearing_analysis.evaluate import analysis_schema
+from hearing_analysis.metadata.audio import DESCRIPTORS, STATISTICS
+from models.cli import app as models_app
+from pipeline.cli import app as pipeline_app
+from pipeline.masking.profiles import PROFILES
+
+# A document may use what those before it have made.
+READING_ORDER = (
+    "README.md",
+    *(
+        f"docs/{name}.md"
+        for name in (
+            *("README", "corpus", "masking", "logmel", "models", "analysis"),
+            *("tensorleap", "architecture"),
+        )
+    ),
+)
+# Lines of ```bash blocks that are left out, by how they begin, and why.
+NOT_RUN = {
+    "make": "sets up an environment of its own, then runs commands that are run here one by one",
+    "poetry run test": "tests/test_leap_binder.py runs it",
+}
+# What a ```console block may hold, by how a line begins, and what it needs that a test has not.
+NEEDS = {
+    "git clone": "the network",
+    "cd ": "the clone",
+    "poetry install": "a package index",
+    "poetry run": "poetry; the command behind it is tested where it stands in a bash block",
+    "pip install": "a package index",
+    "python examples/mini-corpus/generate.py": "espeak-ng and minutes",
+    "models train": "an hour",
+    "pipeline": "a full release, hours, or a SLURM allotment",
+    "analyze run": "hours",
+    "hf download": "the network",
+    "huggingface-cli download": "the network",
+    "sbatch": "SLURM",
+    "srun": "SLURM",
+    "curl": "the network",
+    "leap": "an account on a Tensorleap server",
+    "embedding-atlas": "a package that is not ours",
+    "uvx": "the network",
+}
+COPIED = (
+    *("conf", "hearing_analysis", "models", "pipeline", "leap.yaml", "leap_binder.py"),
+    *("leap_test.py", "requirements.txt", "pyproject.toml"),
+)
+RELEASE = Path("examples/mini-corpus/cv-corpus-1.0-2026-11-21/en")
+CLIPS_PER_TABLE = 6
+PROGRAMS = {"pipeline": pipeline_app, "models": models_app, "analyze": analyze_app}
+MODULES = {"pipeline": "pipeline.cli", "models": "models.cli", "analyze": "hearing_analysis.cli"}
+FOREIGN_OPTIONS = {"--only"}  # poetry's
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: the line it starts at, its language, its text."""
+
+    line: int
+    language: str
+    text: str
+
+
+@dataclass(frozen=True)
+class OptionRow:
+    """What a table says of one option."""
+
+    names: frozenset[str]
+    default: str
+
+
+def read(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def blocks(document: str, *languages: str) -> Iterator[Block]:
+    text = read(document)
+    for match in re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```$", text, flags=re.M | re.S):
+        if match[1] in languages:
+            yield Block(text.count("\n", 0, match.start()) + 1, match[1], match[2])
+
+
+def prose(document: str) -> str:
+    return re.sub(r"^```.*?^```$", "", read(document), flags=re.M | re.S)
+
+
+def lines_of(block: Block) -> list[str]:
+    """Command lines, continued ones joined, comments and empty ones left out."""
+    joined = block.text.replace("\\\n", " ").splitlines()
+    return [line.strip() for line in joined if line.strip() and not line.lstrip().startswith("#")]
+
+
+def begins_with(line: str, beginnings: dict[str, str]) -> bool:
+    return any(re.match(rf"{re.escape(start)}(?!\w)", line) for start in beginnings)
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+class Tree:
+    """A small copy of the repository in which documents are carried out, each once, in order."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._failures: dict[str, str] = {}
+        for name in COPIED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, root / name)
+        self._shrink_release()
+        self._write_programs()
+
+    def carry_out(self, document: str) -> None:
+        for earlier in READING_ORDER[: READING_ORDER.index(document) + 1]:
+            if earlier not in self._failures:
+                self._failures[earlier] = self._run_all(earlier)
+            assert not self._failures[earlier], self._failures[earlier]
+
+    def _run_all(self, document: str) -> str:
+        for block in blocks(document, "bash", "python"):
+            finished = self._run(block)
+            if finished.returncode:
+                where = f"{document}, line {block.line}: exit status {finished.returncode}"
+                return f"{where}\n{block.text}\n{finished.stdout}\n{finished.stderr}"
+        return ""
+
+    def _run(self, block: Block) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", block.text]
+        if block.language == "bash":
+            kept = [line for line in lines_of(block) if not begins_with(line, NOT_RUN)]
+            command = ["bash", "-euo", "pipefail", "-c", "\n".join(kept)]
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if name != CONFIG_VARIABLE}
+        return {
+            **inherited,
+            "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(self.root),
+            "HF_HOME": str(self.root / "cache"),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+            "SLURM_CPUS_PER_TASK": "2",
+        }
+
+    def _shrink_release(self) -> None:
+        source, target = ROOT / RELEASE, self.root / RELEASE
+        (target / "clips").mkdir(parents=True)
+        for table in source.glob("*.tsv"):
+            header, *rows = table.read_text(encoding="utf-8").splitlines(keepends=True)
+            if table.name != "clip_durations.tsv":
+                rows = rows[:CLIPS_PER_TABLE]
+                names = [row.split("\t")[header.split("\t").index("path")] for row in rows]
+                for name in names:
+                    shutil.copy(source / "clips" / name, target / "clips" / name)
+            (target / table.name).write_text(header + "".join(rows), encoding="utf-8")
+
+    def _write_programs(self) -> None:
+        """Console commands that run the copy, not what is installed."""
+        scripts = {name: f'-m {module} "$@"' for name, module in MODULES.items()}
+        scripts["python"] = '"$@"'
+        (self.root / "bin").mkdir()
+        for name, arguments in scripts.items():
+            script = self.root / "bin" / name
+            script.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments}\n")
+            script.chmod(0o755)
+        poetry = self.root / "bin" / "poetry"
+        poetry.write_text('#!/bin/sh\n[ "$1" = run ] && shift && exec "$@"\nexit 2\n')
+        poetry.chmod(0o755)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Tree:
+    return Tree(tmp_path_factory.mktemp("documents"))
+
+
+def test_every_document_has_its_place_in_the_reading_order():
+    found = {"README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))}
+    assert found == set(READING_ORDER)
+
+
+@pytest.mark.parametrize("document", READING_ORDER)
+def test_every_command_of_a_document_runs(tree, document):
+    tree.carry_out(document)
+
+
+@pytest.mark.parametrize("document", READING_ORDER)
+def test_what_is_not_run_says_why(document):
+    lines = [line for block in blocks(document, "console") for line in lines_of(block)]
+    assert [line for line in lines if not begins_with(line, NEEDS)] == []
+
+
+@pytest.mark.parametrize("document", READING_ORDER)
+def test_every_block_has_a_known_language(document):
+    known = {"bash", "python", "console", "text", "yaml", "json"}
+    fences = re.findall(r"^```(.*)$", read(document), flags=re.M)
+    assert [language for language in fences[::2] if language not in known] == []
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+def options_of(program: str, command: str) -> dict[frozenset[str], Any]:
+    """Spellings of every option -> its default, as --help has them."""
+    parameters = typer.main.get_command(PROGRAMS[program]).commands[command].params
+    return {
+        frozenset((*parameter.opts, *parameter.secondary_opts)): parameter.default
+        for parameter in parameters
+        if parameter.param_type_name == "option"
+    }
+
+
+COMMANDS = {
+    f"{program} {command}": options_of(program, command)
+    for program, app in PROGRAMS.items()
+    for command in typer.main.get_command(app).commands
+}
+SPELLINGS = {
+    command: frozenset().union(*options, {"--help", "-h"}) for command, options in COMMANDS.items()
+}
+
+
+def option_tables() -> Iterator[tuple[str, OptionRow]]:
+    """Command -> row, for every table below a heading that names commands."""
+    for document in READING_ORDER:
+        for section in re.split(r"^#+ ", prose(document), flags=re.M)[1:]:
+            heading, _, body = section.partition("\n")
+            commands = [name for name in re.findall(r"`([^`]+)`", heading) if name in COMMANDS]
+            for cells in re.findall(r"^\| (`-.*?) \| (.*?) \|", body, flags=re.M):
+                row = OptionRow(frozenset(re.findall(r"`(-[^` ]*)", cells[0])), cells[1])
+                yield from ((command, row) for command in commands)
+
+
+def written_commands(document: str) -> Iterator[tuple[str, list[str]]]:
+    """Command and options of every command line, whether it is run here or not."""
+    for block in blocks(document, "bash", "console"):
+        for line in lines_of(block):
+            words = shlex.split(line.removeprefix("poetry run "), comments=True)
+            command = " ".join(words[:2])
+            if command in COMMANDS:
+                options = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
+                yield command, [option.replace("_", "-") for option in options]
+
+
+@pytest.mark.parametrize("document", READING_ORDER)
+def test_every_option_of_a_command_line_exists(document):
+    unknown = [
+        f"{command} {option}"
+        for command, options in written_commands(document)
+        for option in options
+        if option not in SPELLINGS[command]
+    ]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("document", READING_ORDER)
+def test_every_option_in_the_text_exists(document):
+    known = frozenset().union(*SPELLINGS.values(), FOREIGN_OPTIONS)
+    named = re.findall(r"(?<![\w-])--[a-z][\w-]*", prose(document))
+    assert [option for option in named if option.replace("_", "-") not in known] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_table_of_a_command_names_all_its_options_and_no_other(command):
+    documented = {row.names for owner, row in option_tables() if owner == command}
+    assert documented == set(COMMANDS[command])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_table_of_a_command_gives_the_defaults(command):
+    defaults = {row.names: row.default for owner, row in option_tables() if owner == command}
+    for names, default in COMMANDS[command].items():
+        if default is not None and not isinstance(default, bool):
+            assert defaults[names] == f"`{default}`", names
+
+
+# --- what tables list -----------------------------------------------------------------------------
+
+
+def code_spans(document: str) -> set[str]:
+    return set(re.findall(r"`([^`\n]+)`", prose(document)))
+
+
+def test_the_document_of_the_analysis_names_every_column():
+    spans = code_spans("docs/analysis.md")
+    families = [
+        re.compile(re.sub(r"<\w+>", r"\\w+", span)) for span in spans if re.search(r"_<\w+>", span)
+    ]
+    columns = analysis_schema().names
+    missing = [
+        name for name in columns if name not in spans and not any(f.fullmatch(name) for f in families)
+    ]
+    assert missing == []
+    assert {*DESCRIPTORS, *STATISTICS} <= spans
+
+
+def test_the_document_of_masking_has_every_audiogram():
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", prose("docs/masking.md"), flags=re.M)
+    levels = {name: cells.split("|") for name, cells in rows if name in PROFILES}
+    found = {name: tuple(map(float, map(str.strip, cells))) for name, cells in levels.items()}
+    assert found == {name: profile.thresholds_db_hl for name, profile in PROFILES.items()}
+
+
+def test_the_document_of_tensorleap_has_every_key_of_the_configuration():
+    keys = re.findall(r"^\| `(\w+)` \|", prose("docs/tensorleap.md"), flags=re.M)
+    assert set(keys) == {field.name for field in fields(AnalysisConfig)}
+
+
+# --- links ----------------------------------------------------------------------------------------
+
+
+def anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), flags=re.M)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("document", READING_ORDER)
+def test_every_link_leads_somewhere(document):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        path, _, anchor = target.partition("#")
+        if re.match(r"\w+:", path):
+            continue
+        linked = (ROOT / document).parent / path if path else ROOT / document
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
