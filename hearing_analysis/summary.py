@@ -9,10 +9,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hearing_analysis.dashboard.figures import Estimate, GroupFigures, overview
-from hearing_analysis.dashboard.table import AnalysisTable, read_table
+from hearing_analysis.figures import Estimate, GroupFigures, overview
+from hearing_analysis.table import AnalysisTable, read_table
 from pipeline.errors import InputError
-
 
 PLAIN_WIDTH = 100  # columns, where the output is not a terminal
 

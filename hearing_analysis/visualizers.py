@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hearing_analysis.dashboard.spectrogram import (
+from hearing_analysis.metrics import WordEdit, align_words
+from hearing_analysis.spectrogram import (
     CEILING_DBFS,
     FLOOR_DBFS,
     PALETTE,
     log_mel_dbfs,
 )
-from hearing_analysis.metrics import WordEdit, align_words
 from pipeline.masking.profiles import OCTAVES_HZ
 
 EDIT_LABELS = ("substitution", "deletion", "insertion")

@@ -32,7 +32,12 @@ def train(
         Path | None, typer.Option(help="Checkpoint folder to start from.")
     ] = None,
     epochs: Annotated[float, typer.Option(help="Passes over the train split.")] = 20,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Plan for so many steps instead of epochs.")
+    ] = None,
+    stop_after: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many steps of the plan.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 24,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
     window_seconds: Annotated[float, typer.Option(help="Longest clip, and longest padding.")] = 6.0,
@@ -72,6 +77,7 @@ def train(
         recipe=recipe,
         resume=resume,
         max_steps=max_steps,
+        stop_after=stop_after,
         num_threads=num_threads,
     )
     print(f"{output}: validation WER {figures['validation_wer']:.2%}")

@@ -93,6 +93,7 @@ def train_ctc(
     recipe: TrainingRecipe | None = None,
     resume: bool = False,
     max_steps: int | None = None,
+    stop_after: int | None = None,
     num_threads: int | None = None,
 ) -> dict[str, Any]:
     """Train, evaluate on the validation split, and save a Hugging Face folder.
@@ -111,7 +112,9 @@ def train_ctc(
     resume : bool
         Go on from the last checkpoint of an interrupted run.
     max_steps : int, optional
-        Stop after so many steps, whatever the epochs.
+        Plan for so many steps, whatever the epochs: the learning rate ends with them.
+    stop_after : int, optional
+        Stop after so many steps of a plan that is longer, and save what there is.
     num_threads : int, optional
         Threads of torch.
 
@@ -144,6 +147,8 @@ def train_ctc(
         train_clips=_clips(source, "train", preprocessor, recipe),
         validation_clips=_clips(source, "validation", preprocessor, recipe),
     )
+    if stop_after:
+        trainer.add_callback(_StopAfter(stop_after))
     trainer.train(resume_from_checkpoint=resume or None)
     figures = trainer.evaluate()
     model.save_pretrained(output)
@@ -249,6 +254,18 @@ class CtcTrainer(Trainer):
         }
         self.log(dict(figures))
         return figures
+
+
+class _StopAfter(TrainerCallback):
+    """Ends a training before its plan does."""
+
+    def __init__(self, n_steps: int) -> None:
+        self._n_steps = n_steps
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        control.should_training_stop = state.global_step >= self._n_steps
 
 
 class _LogLines(TrainerCallback):

@@ -55,8 +55,8 @@ def decode(source: bytes | Path) -> DecodedAudio:
         samples, sampling_rate = soundfile.read(io.BytesIO(source), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise ClipError(f"not decodable as audio: {error.error_string.rstrip('.')}") from error
-    except MemoryError as error:
-        raise ClipError("its header claims more samples than fit into memory") from error
+    except (MemoryError, ValueError) as error:  # of numpy, when it makes room for the samples
+        raise ClipError("its header claims an impossible length") from error
     if sampling_rate < LOWEST_SAMPLING_RATE:
         raise ClipError(f"sampling rate {sampling_rate} Hz is below {LOWEST_SAMPLING_RATE} Hz")
     if not len(samples):

@@ -19,6 +19,7 @@ from pipeline.errors import CheckFailed, HearingAnalysisError, InputError
 
 Choice = TypeVar("Choice", bound=str)
 OPTIONS_OF_SEVERAL = ("--splits", "--profiles")
+INTERRUPTED = 130
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -38,8 +39,9 @@ def run_app(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
         _complain(error)
         status = 2
     except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    if status == INTERRUPTED:  # which is also how Typer returns an interrupt
         _complain("interrupted; run the same command again to go on where it stopped")
-        status = 130
     sys.stdout.flush()
     sys.exit(status)
 

@@ -8,6 +8,7 @@ maps with pyarrow alone, so that it opens at once and needs neither torch nor FF
     <root>/run.json  quarantine.jsonl          what made it, and what it left out
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -28,6 +29,7 @@ DATASET_FOLDER = "dataset"
 AUDIO_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 # Whoever finds more splits keeps them behind these, in alphabetical order.
 SPLIT_ORDER = ("train", "validation", "test", "other", "invalidated", "validated")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -211,15 +213,36 @@ def write_atomically(path: Path, content: bytes) -> None:
 @contextmanager
 def write_path(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; flushed and renamed to ``path`` if all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
+    with explain_full_disk(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                flush_to_disk(file)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Turn the system's word for a full disk into one that says what to do.
+
+    Raises
+    ------
+    InputError
+        If what is done inside finds no room.
+    """
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            flush_to_disk(file)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise InputError(
+            f"no space left on the disk of {folder} ({os.strerror(error.errno)}); free some and "
+            "run the same command again: what is finished is kept"
+        ) from error
 
 
 def file_digest(path: Path) -> str:

@@ -1,9 +1,9 @@
 """Shards: the unit of work, of writing and of restart."""
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,12 +14,12 @@ from pipeline.audio import SAMPLING_RATE
 from pipeline.corpus import (
     DATASET_FOLDER,
     corpus_schema,
+    explain_full_disk,
     flush_to_disk,
     read_json,
     shard_name,
     write_json,
 )
-from pipeline.errors import InputError
 
 ROWS_PER_BATCH = 32  # rows in memory per output before they go to disk
 
@@ -99,21 +99,16 @@ def write_shard(
     InputError
         If the disk is full; nothing half-written is left under a final name.
     """
-    try:
+    with explain_full_disk(outputs[0].root):
         _write(task, outputs, results)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(
-            f"no space left on the disk of {outputs[0].root}; free some and run the same command "
-            "again: finished shards are kept"
-        ) from error
 
 
 def _write(task: Task, outputs: tuple[Output, ...], results: Iterable[Kept | Quarantined]) -> None:
-    writers = [_ShardWriter(shard_path(output.root, task), output) for output in outputs]
+    writers: list[_ShardWriter] = []
     quarantined = []
     try:
+        for output in outputs:
+            writers.append(_ShardWriter(shard_path(output.root, task), output))
         for result in results:
             if isinstance(result, Quarantined):
                 quarantined.append({**asdict(result), "split": task.split})
@@ -147,6 +142,8 @@ class _ShardWriter:
         self._path = path
         self._temporary = path.with_name(path.name + ".tmp")
         self._schema = corpus_schema(output.columns, output.sampling_rate)
+        # A new file, not an old one cut to nothing: a dying worker may have that open still.
+        self._temporary.unlink(missing_ok=True)
         self._file = _HashingFile(self._temporary.open("wb"))
         self._sink = pa.PythonFile(self._file, mode="w")
         self._stream = pa.ipc.new_stream(self._sink, self._schema)
@@ -174,7 +171,7 @@ class _ShardWriter:
         self._temporary.replace(self._path)
 
     def discard(self) -> None:
-        if not self._file.file.closed:
+        with suppress(OSError):  # on a full disk, closing fails as writing did
             self._file.file.close()
         self._temporary.unlink(missing_ok=True)
 

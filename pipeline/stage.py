@@ -15,14 +15,11 @@ Files a finished stage leaves in each output folder::
 """
 
 import dataclasses
-import fcntl
 import hashlib
 import importlib.metadata
 import json
-import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,14 +37,15 @@ from pipeline.corpus import (
     write_split_metadata,
 )
 from pipeline.errors import CheckFailed, InputError
+from pipeline.folders import COMPLETE, RUN_FILE, RUNNING, clear, lock, status_of
 from pipeline.progress import Progress
 from pipeline.shards import Kept, Output, Quarantined, Task, is_done, read_record, record_path
 from pipeline.workers import WorkerPool
 
 __all__ = ["Kept", "Output", "Quarantined", "RunOptions", "Stage", "StageReport", "run_stage"]
 
-OWN_FILES = ("run.json", "timing.json", "quarantine.jsonl")
-OWN_FOLDERS = (DATASET_FOLDER, "shards")
+# How long a task of an array waits for another to begin or to finish the output they share.
+ARRAY_PATIENCE_SECONDS = 60.0
 VERSIONS_OF = ("hearing-analysis", "numpy", "pyarrow", "scipy", "soundfile", "soxr")
 
 
@@ -96,6 +94,14 @@ class RunOptions:
     overwrite: bool = False
     max_failures: int | None = None
     shard: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an array whose tasks would remove each other's work."""
+        if self.overwrite and self.shard:
+            raise InputError(
+                "--overwrite and --shard exclude each other, since every task of an array would "
+                "start again; remove the output, or name another output folder"
+            )
 
 
 @dataclass(frozen=True)
@@ -150,22 +156,18 @@ def run_stage(stage: Stage, options: RunOptions | None = None) -> StageReport:
     options = options or RunOptions()
     started = time.monotonic()
     roots = [output.root for output in stage.outputs]
-    with _lock(roots[0], exclusive=options.shard is None):
-        if options.overwrite:
-            _clear(roots)
-        description = _describe(stage)
-        if all(_is_complete(root, description) for root in roots):
-            return judge(_report(stage, started), options.max_failures)
-        # Before anything is written: a split that does not exist must not mark the folder.
-        tasks = plan(stage.split_sizes())
-        for root in roots:
-            root.mkdir(parents=True, exist_ok=True)
-            write_json(root / "run.json", {**description, "status": "running"})
-        _work(stage, _share(tasks, options.shard), options.num_workers)
-    if options.shard and not _all_done(stage, tasks):
-        return StageReport(stage.name, tuple(map(str, roots)), {}, False, _since(started))
-    with _lock(roots[0], exclusive=True):
-        _finish(stage, tasks, description, started)
+    description, tasks = _describe(stage), plan(stage.split_sizes())
+    if options.shard:
+        if not _run_share(stage, tasks, description, options, started):
+            return StageReport(stage.name, tuple(map(str, roots)), {}, False, _since(started))
+    else:
+        with lock(roots, exclusive=True):
+            if options.overwrite:
+                clear(roots)
+            if not _is_complete(stage, tasks, description):
+                _begin(roots, description)
+                _work(stage, tasks, options.num_workers)
+                _finish(stage, tasks, description, started)
     return judge(_report(stage, started), options.max_failures)
 
 
@@ -215,7 +217,9 @@ def corpus_digest(corpus: Corpus) -> str:
     shards = [path for split in corpus.splits for path in corpus[split].shards]
     # A shard that is not there is told of when its rows are counted.
     sizes = [path.stat().st_size if path.is_file() else None for path in shards]
-    listing = [[str(path.relative_to(corpus.root)), size] for path, size in zip(shards, sizes, strict=True)]
+    listing = [
+        [str(path.relative_to(corpus.root)), size] for path, size in zip(shards, sizes, strict=True)
+    ]
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
@@ -231,42 +235,45 @@ def _installed(names: tuple[str, ...]) -> list[str]:
     return [name for name in names if name in present]
 
 
-def _is_complete(root: Path, description: Mapping[str, Any]) -> bool:
-    """Whether this very output is there already; refuse one that was made in another way."""
-    run = read_json(root / "run.json")
-    if not run:
-        if (root / DATASET_FOLDER).exists():
-            raise InputError(
-                f"{root} holds a dataset that this stage did not make; name another output folder"
-            )
+def _run_share(
+    stage: Stage,
+    tasks: list[Task],
+    description: dict[str, Any],
+    options: RunOptions,
+    started: float,
+) -> bool:
+    """Do one task's share of an array, and say whether the output is complete after it."""
+    roots = [output.root for output in stage.outputs]
+    index, count = options.shard or (0, 1)
+    if None in [status_of(root, description) for root in roots]:
+        with lock(roots, exclusive=True, patience_seconds=ARRAY_PATIENCE_SECONDS):
+            if not _is_complete(stage, tasks, description):
+                _begin(roots, description)
+    with lock(roots, exclusive=False, patience_seconds=ARRAY_PATIENCE_SECONDS):
+        _work(stage, tasks[index::count], options.num_workers)
+    if not _all_done(stage, tasks):
         return False
-    differences = _differences(run, description)
-    if differences:
-        raise InputError(
-            f"{root} was made with other settings ({'; '.join(differences)}); "
-            "give --overwrite to make it again, or name another output folder"
-        )
-    return run["status"] == "complete"
+    with lock(roots, exclusive=True, patience_seconds=ARRAY_PATIENCE_SECONDS):
+        if not _is_complete(stage, tasks, description):
+            _finish(stage, tasks, description, started)
+    return True
 
 
-def _differences(run: Mapping[str, Any], description: Mapping[str, Any]) -> list[str]:
-    then, now = dict(run.get("config", {})), dict(description["config"])
-    then["stage"], now["stage"] = run.get("stage"), description["stage"]
-    found = [
-        f"{key}: {json.dumps(then.get(key))} then, {json.dumps(now.get(key))} now"
-        for key in sorted(then.keys() | now.keys())
-        if then.get(key) != now.get(key)
-    ]
-    if not found and run.get("source_digest") != description["source_digest"]:
-        found = ["the input has changed since"]
-    return found
+def _is_complete(stage: Stage, tasks: list[Task], description: Mapping[str, Any]) -> bool:
+    """Whether this very output is there already, and whole."""
+    roots = [output.root for output in stage.outputs]
+    # Every folder is asked, since each may refuse.
+    statuses = [status_of(root, description) for root in roots]
+    return (
+        all(status == COMPLETE for status in statuses)
+        and all((root / DATASET_FOLDER / "dataset_dict.json").is_file() for root in roots)
+        and _all_done(stage, tasks)
+    )
 
 
-def _share(tasks: list[Task], shard: tuple[int, int] | None) -> list[Task]:
-    if shard is None:
-        return tasks
-    index, count = shard
-    return tasks[index::count]
+def _begin(roots: list[Path], description: Mapping[str, Any]) -> None:
+    for root in roots:
+        write_json(root / RUN_FILE, {**description, "status": RUNNING})
 
 
 def _all_done(stage: Stage, tasks: list[Task]) -> bool:
@@ -297,7 +304,7 @@ def _finish(stage: Stage, tasks: list[Task], description: dict[str, Any], starte
         _write_dataset(output, tasks, digest)
         run = {**description, "splits": _count(tasks, records), "output_digest": digest}
         _write_timing(output.root, run, started)
-        write_json(output.root / "run.json", {**run, "status": "complete"})
+        write_json(output.root / RUN_FILE, {**run, "status": COMPLETE})
 
 
 def _write_dataset(output: Output, tasks: list[Task], digest: str) -> None:
@@ -336,42 +343,10 @@ def _write_timing(root: Path, run: Mapping[str, Any], started: float) -> None:
 
 def _report(stage: Stage, started: float) -> StageReport:
     roots = [output.root for output in stage.outputs]
-    splits = read_json(roots[0] / "run.json")["splits"]
+    splits = read_json(roots[0] / RUN_FILE)["splits"]
     counts = {split: SplitCounts(**numbers) for split, numbers in splits.items()}
     return StageReport(stage.name, tuple(map(str, roots)), counts, True, _since(started))
 
 
 def _since(started: float) -> float:
     return round(time.monotonic() - started, 3)
-
-
-def _clear(roots: list[Path]) -> None:
-    """Remove what a stage makes, and nothing else that may lie in the folder."""
-    for root in roots:
-        if (root / DATASET_FOLDER).exists() and not (root / "run.json").exists():
-            raise InputError(
-                f"{root} holds a dataset that no stage of ours made; delete it yourself, "
-                "or name another output folder"
-            )
-        # run.json goes last: as long as it is there, the folder is known as ours.
-        for folder in OWN_FOLDERS:
-            shutil.rmtree(root / folder, ignore_errors=True)
-        for name in reversed(OWN_FILES):
-            (root / name).unlink(missing_ok=True)
-
-
-@contextmanager
-def _lock(root: Path, *, exclusive: bool) -> Iterator[None]:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"{root} cannot be written to: {error.strerror}") from error
-    with lock as file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"another run is working on {root}; wait for it, or name another output folder"
-            ) from error
-        yield

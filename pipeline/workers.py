@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -104,6 +105,8 @@ _stage: "Stage | None" = None
 def _begin(stage: "Stage") -> None:
     global _stage
     _stage = stage
+    # Ctrl-C goes to all processes of a terminal; the parent alone answers, and ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 

@@ -8,7 +8,6 @@ element or become markup; a content security policy admits our one script and on
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -18,7 +17,8 @@ from typing import Any
 
 from hearing_analysis.dashboard.clips import EmbeddedClip, choose_clips, embed_clips
 from hearing_analysis.dashboard.content import page_content
-from hearing_analysis.dashboard.table import read_table
+from hearing_analysis.table import read_table
+from pipeline.corpus import write_atomically
 from pipeline.errors import InputError
 
 # In the order they run; each file begins with a sentence that says what it holds.
@@ -98,7 +98,7 @@ def build_dashboard(table: Path, output: Path, *, max_audio: int = 60) -> Dashbo
     chosen = choose_clips(analysis, max_audio)
     content = page_content(analysis, chosen, version=_version())
     page = assemble_page(content.as_json(), embed_clips(analysis, chosen)).encode()
-    _write(output, page)
+    write_atomically(output, page)
     return DashboardReport(output, analysis.n_rows, analysis.n_clips, len(chosen), len(page))
 
 
@@ -169,11 +169,3 @@ def _version() -> str:
         return metadata.version("hearing-analysis")
     except metadata.PackageNotFoundError:  # run from a checkout that was never installed
         return "development version"
-
-
-def _write(output: Path, page: bytes) -> None:
-    """Write beside the target and rename, so that nobody ever opens half a page."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    partial.write_bytes(page)
-    os.replace(partial, output)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hearing_analysis.dashboard.spectrogram import log_mel_dbfs, render_png
-from hearing_analysis.dashboard.table import AnalysisTable
+from hearing_analysis.spectrogram import log_mel_dbfs, render_png
+from hearing_analysis.table import AnalysisTable
 from pipeline.audio import SAMPLING_RATE, load_mono
 
 

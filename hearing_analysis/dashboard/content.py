@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hearing_analysis.dashboard import spectrogram
+from hearing_analysis import spectrogram
 from hearing_analysis.dashboard.alignment import word_operations
 from hearing_analysis.dashboard.descriptions import (
     FIGURES,
@@ -21,8 +21,8 @@ from hearing_analysis.dashboard.encoding import (
     encode_array,
     encode_column,
 )
-from hearing_analysis.dashboard.figures import GroupFigures, overview
-from hearing_analysis.dashboard.table import (
+from hearing_analysis.figures import GroupFigures, overview
+from hearing_analysis.table import (
     DURATION_COLUMN,
     REFERENCE_PROFILE,
     AnalysisTable,

@@ -1,5 +1,6 @@
 """A Common Voice release: finding it in a folder, or taking it out of its archive."""
 
+import fcntl
 import hashlib
 import shutil
 import tarfile
@@ -23,6 +24,7 @@ SPLIT_OF_TABLE = {
 DEFAULT_SPLITS = ("train", "validation", "test", "other", "invalidated")
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 FINGERPRINT_BYTES = 1 << 20
+ORIGIN_FILE = "archive.sha256"  # in a folder that was unpacked: the fingerprint of its archive
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,37 @@ def extract_archive(archive: Path, folder: Path) -> Release:
     """Unpack tables and clips of an archive, once; what else it holds is left alone.
 
     Member names are never used as paths: a table becomes ``<name>.tsv``, a clip ``clips/<name>``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be unpacked, or is no release.
     """
-    if folder.is_dir():
-        return Release(folder)
+    origin = fingerprint(archive)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes while it is unpacked waits for that
+        if _origin(folder) != origin:
+            _remove_unpacked(folder)
+            _unpack(archive, folder, origin)
+    return Release(folder)
+
+
+def _origin(folder: Path) -> str:
+    path = folder / ORIGIN_FILE
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _remove_unpacked(folder: Path) -> None:
+    if folder.exists() and not _origin(folder):
+        raise InputError(
+            f"{folder} is where the archive would be unpacked, and holds something else; "
+            "name another output folder, or remove it yourself"
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unpack(archive: Path, folder: Path, origin: str) -> None:
     unfinished = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / "clips").mkdir(parents=True)
@@ -97,8 +127,8 @@ def extract_archive(archive: Path, folder: Path) -> Release:
         ) from error
     if not list(unfinished.glob("*.tsv")):
         raise InputError(f"{archive} holds no tables such as train.tsv: not a Common Voice release")
+    (unfinished / ORIGIN_FILE).write_text(origin, encoding="utf-8")
     unfinished.rename(folder)
-    return Release(folder)
 
 
 def fingerprint(archive: Path) -> str:

@@ -20,6 +20,7 @@ from pipeline.commonvoice.release import (
     is_archive,
 )
 from pipeline.commonvoice.tables import (
+    MOST_DIGITS,
     Durations,
     Malformed,
     Table,
@@ -85,8 +86,7 @@ class ImportStage:
     def release(self) -> Release:
         """The release, unpacked beside the output if it came as an archive."""
         if is_archive(self.source) and self.source.is_file():
-            # Named after its content, lest another archive be taken for unpacked already.
-            return extract_archive(self.source, self.output / f"source-{self.source_digest[:12]}")
+            return extract_archive(self.source, self.output / "source")
         return find_release(self.source)
 
     @cached_property
@@ -177,4 +177,5 @@ def _check_complete(seconds: float, stated: float | None) -> None:
 
 
 def _count(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    is_count = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+    return int(text) if is_count else None

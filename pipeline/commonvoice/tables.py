@@ -17,6 +17,7 @@ from pipeline.errors import InputError
 REQUIRED_COLUMNS = ("path", "sentence")
 # Releases before 17.0 say `accent`.
 RENAMED_COLUMNS = {"accent": "accents"}
+MOST_DIGITS = 18  # of a number that fits into 64 bits
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def read_durations(path: Path) -> "Durations":
             next(file, None)
             for line in file:
                 name, _, duration = line.strip().partition(b"\t")
-                if duration.isdigit():
+                if duration.isdigit() and len(duration) <= MOST_DIGITS:
                     names.append(_hash(name))
                     milliseconds.append(int(duration))
     hashes = np.array(names, dtype=np.uint64)

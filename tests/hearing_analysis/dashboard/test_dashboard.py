@@ -22,10 +22,10 @@ from hearing_analysis.dashboard.build import SCRIPTS, inert_json, page_script
 from hearing_analysis.dashboard.clips import choose_clips
 from hearing_analysis.dashboard.descriptions import describe
 from hearing_analysis.dashboard.encoding import encode_column
-from hearing_analysis.dashboard.figures import paired_interval
-from hearing_analysis.dashboard.spectrogram import log_mel_dbfs, render_png
-from hearing_analysis.dashboard.table import read_table
+from hearing_analysis.figures import paired_interval
 from hearing_analysis.metrics import bootstrap_interval
+from hearing_analysis.spectrogram import log_mel_dbfs, render_png
+from hearing_analysis.table import read_table
 from pipeline.audio import SAMPLING_RATE
 from pipeline.errors import InputError, MissingPathError
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hearing_analysis.dashboard.table import REFERENCE_PROFILE, AnalysisTable
 from hearing_analysis.metrics import COUNTS, UNITS, Interval, bootstrap_interval, corpus_error_rate
+from hearing_analysis.table import REFERENCE_PROFILE, AnalysisTable
 
 ALL_SPLITS = "all"
 
