@@ -10,13 +10,14 @@ export POETRY_VIRTUALENVS_IN_PROJECT := 1
 export POETRY_NO_INTERACTION := 1
 export TL_DISABLE_ANALYTICS ?= true
 
-.PHONY: demo test lint bench docs lock clean setup
+.PHONY: demo test lint bench docs lock relock install clean setup
 
 demo: .venv/installed
 	$(RUN) pipeline run conf/demo.yaml
 
 test: lint
 	$(RUN) pytest
+	$(RUN) test
 
 lint: .venv/installed
 	$(RUN) ruff check
@@ -27,6 +28,9 @@ lint: .venv/installed
 bench: .venv/installed
 	for script in benchmarks/*.py; do $(RUN) python $$script || exit 1; done
 
+docs: .venv/installed
+	$(RUN) pytest tests/test_docs.py
+
 setup: .venv/installed
 
 lock: .poetry/installed
@@ -34,9 +38,10 @@ lock: .poetry/installed
 
 relock:
 	$(POETRY) lock
+	$(PYTHON) scripts/platform_requirements.py
 
 clean:
-	rm -rf .venv .poetry data dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .poetry data/demo data/demo_* dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # The second make sees the index that the fresh pip knows of.
 .venv/installed: pyproject.toml poetry.lock .poetry/installed

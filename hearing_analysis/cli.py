@@ -46,7 +46,7 @@ def run(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", "--max-samples", min=0, help="Only the first clips of a split."),
+        typer.Option("--limit", "--max-samples", min=1, help="Only the first clips of a split."),
     ] = None,
     latent_map: Annotated[
         str, typer.Option("--map", help="Latent map: tsne, pca, or auto (t-SNE up to 5,000).")

@@ -151,7 +151,9 @@ def load_config(path: Path | None = None) -> AnalysisConfig:
         raise MissingPathError(
             f"{path} does not exist; name another file in {CONFIG_VARIABLE}, or unset it"
         ) from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML: {error}") from error
     try:
         return _parse(content)

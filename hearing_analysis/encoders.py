@@ -144,7 +144,7 @@ def reference_texts(rows: np.ndarray) -> list[str]:
 def hypotheses(
     logits: np.ndarray, n_frames: np.ndarray, preprocessor: Wav2Vec2Preprocessor
 ) -> list[str]:
-    """Transcribe a batch: greedy CTC on the frames that heard the clip.
+    """Transcribe a batch: greedy CTC on the frames that heard the clip, normalised as references.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def hypotheses(
     n_frames : np.ndarray [shape=(batch,)]
     """
     pairs = zip(logits, np.rint(n_frames).astype(int).tolist(), strict=True)
-    return [preprocessor.decode(frames, count) for frames, count in pairs]
+    return [preprocessor.normalize_text(preprocessor.decode(*pair)) for pair in pairs]
 
 
 def mean_pool(hidden_states: np.ndarray, n_frames: np.ndarray) -> np.ndarray:

@@ -21,8 +21,9 @@ from hearing_analysis.metadata import column_types, sample_metadata
 from hearing_analysis.metrics import COLUMNS, character_errors, word_errors
 from hearing_analysis.samples import SampleSet, open_samples
 from models.wav2vec2 import ONNX_FILE, Wav2Vec2Preprocessor, open_session
-from pipeline.corpus import AUDIO_TYPE, file_digest, open_corpus, write_path
-from pipeline.errors import ClipError
+from pipeline.audio import SAMPLING_RATE
+from pipeline.corpus import AUDIO_TYPE, files_digest, open_corpus, write_path
+from pipeline.errors import ClipError, InputError
 from pipeline.masking.profiles import get_profile
 from pipeline.stage import (
     Kept,
@@ -35,10 +36,14 @@ from pipeline.stage import (
     run_stage,
 )
 
+MODEL_FILES = (
+    ONNX_FILE,
+    *("config.json", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"),
+)
 TABLE_FILE = "analysis.parquet"
 PARTS_FOLDER = "parts"
 CLIPS_PER_BATCH = 8  # each under every profile: what the model hears at once
-ROWS_PER_GROUP = 256  # rows of the table in memory while it is written
+CLIPS_PER_GROUP = 64  # in memory, under every profile, while the table is written
 ARROW_TYPES = {float: pa.float64(), int: pa.int64(), str: pa.string()}
 
 
@@ -67,11 +72,16 @@ class EvaluateStage:
     _opened: SampleSet | None = field(default=None, init=False, repr=False)
 
     @property
+    def sources(self) -> tuple[Path, ...]:
+        """The variants."""
+        return tuple(self.analysis.variant_folder(name) for name in self.analysis.profiles)
+
+    @property
     def config(self) -> dict[str, Any]:
         """Everything but the input that decides the output."""
         # Names, not paths: the same analysis in another folder is the same analysis.
         names = {"data_root": self.data_root.name, "model": self.analysis.model_folder.name}
-        limits = {"splits": list(self.splits) if self.splits else None, "limit": self.limit}
+        limits = {"only_splits": list(self.splits) if self.splits else None, "limit": self.limit}
         return {**asdict(self.analysis), **names, **limits}
 
     @property
@@ -84,7 +94,7 @@ class EvaluateStage:
         """Digest of the variants and of the model."""
         corpora = [self.analysis.variant_folder(profile) for profile in self.analysis.profiles]
         digests = [corpus_digest(open_corpus(folder)) for folder in corpora]
-        return "-".join([file_digest(self.analysis.model_folder / ONNX_FILE), *digests])
+        return "-".join([files_digest(self.analysis.model_folder, MODEL_FILES), *digests])
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -156,6 +166,7 @@ class EvaluateStage:
         if self._session is None:
             # One thread: the same numbers whatever the machine does, and one core per worker.
             self._session = open_session(self.analysis.model_folder, num_threads=1)
+            _check_window(self._session, self.analysis)
         logits, hidden = self._session.run(
             ["logits", "hidden_states"], {"input_values": np.stack(batch)}
         )
@@ -172,7 +183,8 @@ class EvaluateStage:
         columns = samples.columns(sample_id)
         sentence = columns.get("sentence") or ""
         reference = self.preprocessor.normalize_text(sentence)
-        hypothesis = self.preprocessor.decode(heard.logits, heard.n_frames)
+        decoded = self.preprocessor.decode(heard.logits, heard.n_frames)
+        hypothesis = self.preprocessor.normalize_text(decoded)
         metadata = sample_metadata(
             profile=get_profile(sample.profile),
             waveform=waveform,
@@ -205,6 +217,17 @@ class EvaluateStage:
             blank_id=self.preprocessor.blank_id,
         )
         return float(loss[0])
+
+
+def _check_window(session: Any, analysis: AnalysisConfig) -> None:
+    expected = session.get_inputs()[0].shape[-1]
+    if isinstance(expected, int) and expected != analysis.n_samples:
+        seconds = expected / SAMPLING_RATE
+        raise InputError(
+            f"the model in {analysis.model_folder} takes {seconds:g} s of sound and window_seconds "
+            f"is {analysis.window_seconds:g}; set window_seconds to {seconds:g}, or export the "
+            "model again with --window-seconds"
+        )
 
 
 @dataclass(frozen=True)
@@ -276,14 +299,14 @@ def write_table(stage: EvaluateStage, method: Method, *, embed_audio: bool) -> P
     if path.is_file() and _made_from(path) == made_from:
         return path
     parts = [pa.concat_tables(c[split].table for split in c.splits) for c in corpora]
-    order = _interleaved(len(parts[0]), len(parts))
-    latents = np.concatenate([_matrix(part.column("latent")) for part in parts])[order]
+    latents = np.stack([_matrix(part.column("latent")) for part in parts], axis=1)
+    latents = latents.reshape(len(parts) * len(parts[0]), -1)
     latent_map = draw_map(latents, method, stage.analysis.seed)
     schema = analysis_schema().with_metadata({"made_from": made_from})
     with write_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        for start in range(0, len(order), ROWS_PER_GROUP):
-            rows = slice(start, start + ROWS_PER_GROUP)
-            joined = pa.concat_tables(parts).take(pa.array(order[rows]))
+        for first in range(0, len(parts[0]), CLIPS_PER_GROUP):
+            joined = _interleave([part.slice(first, CLIPS_PER_GROUP) for part in parts])
+            rows = slice(first * len(parts), first * len(parts) + len(joined))
             joined = joined.append_column("x", pa.array(latent_map.coordinates[rows, 0]))
             joined = joined.append_column("y", pa.array(latent_map.coordinates[rows, 1]))
             joined = joined.append_column("cluster", pa.array(latent_map.clusters[rows]))
@@ -300,9 +323,10 @@ def _made_from(path: Path) -> str:
     return metadata.get(b"made_from", b"").decode()
 
 
-def _interleaved(n_clips: int, n_profiles: int) -> np.ndarray:
-    """Order that puts the profiles of a clip side by side, of parts laid end to end."""
-    return np.arange(n_clips * n_profiles).reshape(n_profiles, n_clips).T.ravel()
+def _interleave(parts: list[pa.Table]) -> pa.Table:
+    """Put the rows of a clip side by side."""
+    order = np.arange(len(parts) * len(parts[0])).reshape(len(parts), -1).T.ravel()
+    return pa.concat_tables(parts).take(pa.array(order))
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:

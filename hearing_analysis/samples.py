@@ -180,6 +180,25 @@ def _check_aligned(config: AnalysisConfig, variants: Mapping[str, Split]) -> Non
                 f"the same clips row by row ({_difference(expected, found)}); "
                 "make both with one run of `pipeline mask`"
             )
+    _check_gains(config, variants)
+
+
+def _check_gains(config: AnalysisConfig, variants: Mapping[str, Split]) -> None:
+    """A gain shared by the profiles of a clip is one gain; two runs would choose two."""
+    if not all("output_gain_db" in variant.columns for variant in variants.values()):
+        return
+    modes = {
+        open_corpus(config.variant_folder(profile)).run().get("config", {}).get("normalization")
+        for profile in variants
+    }
+    first, *others = (variant.column("output_gain_db").to_numpy() for variant in variants.values())
+    shared = modes <= {"shared", "limit"}
+    if len(modes) > 1 or (shared and not all(np.allclose(first, gains) for gains in others)):
+        raise InputError(
+            f"the variants {config.data_root}_* were brought to level in different runs of "
+            "`pipeline mask`, so a loss between them cannot be told from a gain; "
+            f"make them in one: --profiles {','.join(variants)}"
+        )
 
 
 def _difference(expected: Any, found: Any) -> str:

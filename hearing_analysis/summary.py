@@ -62,7 +62,7 @@ def print_summary(figures: tuple[GroupFigures, ...]) -> None:
 def _table(split: str, groups: list[GroupFigures]) -> Table:
     table = Table(title=f"{split} ({groups[0].model})", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("profile")
-    for heading in ("clips", "WER % (95 %)", "CER % (95 %)", "S", "D", "I", "CTC loss"):
+    for heading in ("clips", "cut", "WER % (95 %)", "CER % (95 %)", "S", "D", "I", "CTC loss"):
         table.add_column(heading, justify="right")
     for group in groups:
         word, character = group.word, group.character
@@ -70,11 +70,14 @@ def _table(split: str, groups: list[GroupFigures]) -> Table:
         table.add_row(
             group.profile,
             f"{group.n_clips:,}",
+            f"{group.n_truncated:,}",
             _percent(word.rate),
             _percent(character.rate),
             *(f"{count:,}" for count in edits),
             "–" if group.ctc_loss is None else f"{group.ctc_loss:.1f}",
         )
+    if any(group.n_truncated for group in groups):
+        table.caption = "cut: clips longer than the model's window; their lost words are deletions"
     return table
 
 

@@ -31,7 +31,11 @@ VARIANCE_FLOOR = 1e-7  # Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm
 LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # Marks that people type for an apostrophe, and marks that separate words.
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc\u02b9\u0060\u00b4\uff07]")
-_SEPARATORS = re.compile(r"[\s\-\u2010-\u2015/_|]+")
+# Letters that Unicode does not take apart into a plain one and a mark.
+_UNDECOMPOSED = str.maketrans(
+    {"ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ł": "l", "Ł": "L"}
+    | {"đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "TH", "ı": "i"}
+)
 _OUTER_APOSTROPHES = re.compile(r"(?<![A-Z])'|'(?![A-Z])")
 
 
@@ -176,13 +180,17 @@ class Wav2Vec2Preprocessor:
     def normalize_text(self, text: str) -> str:
         """Reduce text to what the model can write: upper case letters, apostrophe, single spaces.
 
-        Hyphens and slashes separate words, accents are dropped, an apostrophe is kept inside a word
-        only (elsewhere it is a quotation mark more often than not); digits and all other marks
-        vanish. The same is done to references and to hypotheses.
+        Accents are dropped, an apostrophe is kept inside a word only (elsewhere it is a quotation
+        mark more often than not); every other mark, and every digit, separates words. The same is
+        done to references and to hypotheses.
         """
-        text = _SEPARATORS.sub(" ", _APOSTROPHES.sub("'", text))
+        text = _APOSTROPHES.sub("'", text).translate(_UNDECOMPOSED)
         text = unicodedata.normalize("NFKD", text).upper()
-        text = "".join(character for character in text if character in self._written)
+        text = "".join(
+            character if character in self._written else " "
+            for character in text
+            if not unicodedata.combining(character)
+        )
         return " ".join(_OUTER_APOSTROPHES.sub("", text).split())
 
     def label_ids(self, text: str) -> np.ndarray:

@@ -17,6 +17,13 @@ SAMPLING_RATE = 16_000  # Hz; what wav2vec2 and Whisper take
 LOWEST_SAMPLING_RATE = 1_000  # Hz; less is a broken header, and resampling it would fill the memory
 
 
+class _Memory(io.BytesIO):
+    """Bytes as a file; libmpg123 seeks before the start of a broken one, and means no harm."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return super().seek(max(offset, 0) if whence == 0 else offset, whence)
+
+
 @dataclass(frozen=True)
 class DecodedAudio:
     """Audio as its file holds it.
@@ -52,7 +59,7 @@ def decode(source: bytes | Path) -> DecodedAudio:
     if not source:
         raise ClipError("empty file (0 bytes)")
     try:
-        samples, sampling_rate = soundfile.read(io.BytesIO(source), dtype="float32", always_2d=True)
+        samples, sampling_rate = soundfile.read(_Memory(source), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise ClipError(f"not decodable as audio: {error.error_string.rstrip('.')}") from error
     except (MemoryError, ValueError) as error:  # of numpy, when it makes room for the samples

@@ -32,6 +32,8 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
+# FLAC holds no more than the second.
+SampleRate = Annotated[int, typer.Option(min=1_000, max=655_350, help="In Hz.")]
 Splits = Annotated[
     list[str] | None,
     typer.Option("--splits", help="Only this split; repeat the option, or separate with commas."),
@@ -61,7 +63,8 @@ Shard = Annotated[
         "--shard",
         metavar="I/N",
         envvar="PIPELINE_SHARD",
-        help="Do only every N-th shard, from I = 0; the last task to end finishes the output.",
+        help="Do only every N-th shard, from I = 0; the last task to end finishes the output "
+        "[default in a SLURM array: this task's share].",
     ),
 ]
 LogLevel = Annotated[str, typer.Option("--log-level", help=" | ".join(LOG_LEVELS))]
@@ -77,7 +80,7 @@ def main() -> NoReturn:
 def import_corpus(
     source: Annotated[Path, typer.Argument(help="Release folder, or its .tar.gz.")],
     output: Annotated[Path, typer.Argument(help="Folder of the corpus to make.")],
-    sample_rate: Annotated[int, typer.Option(min=1000, help="In Hz.")] = SAMPLING_RATE,
+    sample_rate: SampleRate = SAMPLING_RATE,
     splits: Splits = None,
     limit: Limit = None,
     num_workers: Workers = None,
@@ -100,6 +103,7 @@ def import_corpus(
     stage = ImportStage(source, output, sample_rate, split_names(splits), limit)
     options = _options(num_workers, overwrite, max_failures, shard)
     perform(stage, options, dry_run=dry_run, as_json=as_json)
+    stage.discard_unpacked()
 
 
 @app.command()
@@ -113,7 +117,7 @@ def mask(
         list[str] | None,
         typer.Option(help="Hearing profiles, as --splits [default: normal,lfloss,hfloss]."),
     ] = None,
-    sample_rate: Annotated[int, typer.Option(min=1000, help="In Hz.")] = SAMPLING_RATE,
+    sample_rate: SampleRate = SAMPLING_RATE,
     interpolation: Annotated[
         str,
         typer.Option(
@@ -149,6 +153,7 @@ def mask(
     A clip that fails for one profile is quarantined for all.
     """
     configure_logging(log_level)
+    from pipeline.corpus import corpus_root
     from pipeline.masking.mask import INTERPOLATIONS, NORMALIZATIONS, StftSettings
     from pipeline.masking.profiles import PILOT_PROFILES, get_profile
     from pipeline.masking.stage import MaskStage
@@ -156,7 +161,7 @@ def mask(
 
     stage = MaskStage(
         input_dir,
-        output_base or input_dir,
+        output_base or corpus_root(input_dir),
         tuple(get_profile(name) for name in split_names(profiles) or PILOT_PROFILES),
         StftSettings(sample_rate, n_fft, hop_length),
         one_of("--interpolation", interpolation, INTERPOLATIONS),
@@ -267,10 +272,10 @@ def _options(
     num_workers: int | None, overwrite: bool, max_failures: int | None, shard: str | None
 ) -> "RunOptions":
     from pipeline.stage import RunOptions
-    from pipeline.workers import default_num_workers
+    from pipeline.workers import default_num_workers, slurm_shard
 
     workers = default_num_workers() if num_workers is None else num_workers
-    return RunOptions(workers, overwrite, max_failures, parse_shard(shard))
+    return RunOptions(workers, overwrite, max_failures, parse_shard(shard) or slurm_shard())
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:

@@ -6,19 +6,20 @@ Exit status 0: done. 1: finished, but a check failed or too many clips were quar
 
 import logging
 import os
-import re
 import sys
-from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import typer
 import typer.main
 from typer.exceptions import TyperException
 
+from pipeline.corpus import SPLIT_ORDER
 from pipeline.errors import CheckFailed, HearingAnalysisError, InputError
+from pipeline.masking.profiles import PROFILES
 
 Choice = TypeVar("Choice", bound=str)
 OPTIONS_OF_SEVERAL = ("--splits", "--profiles")
+WORDS_OF_SEVERAL = {*SPLIT_ORDER, "dev", *PROFILES}
 INTERRUPTED = 130
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -49,12 +50,12 @@ def run_app(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
 def gather(arguments: list[str]) -> list[str]:
     """Join the words behind an option that takes several: ``--splits train test``.
 
-    A word that is the name of a file or folder here is left to be an argument of its own.
+    Only words that can be meant so: what else follows is an argument of its own.
     """
     gathered: list[str] = []
     for argument in arguments:
         several = len(gathered) > 1 and gathered[-2] in OPTIONS_OF_SEVERAL
-        if several and re.fullmatch(r"\w+", argument) and not Path(argument).exists():
+        if several and argument in WORDS_OF_SEVERAL:
             gathered[-1] += f",{argument}"
         else:
             gathered.append(argument)

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -45,10 +45,23 @@ class Split:
         """All columns; the buffers stay on disk until they are touched."""
         return pa.concat_tables(_map_shard(path) for path in self.shards)
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns."""
         return tuple(self.table.column_names)
+
+    @cached_property
+    def _batches(self) -> tuple[list[pa.RecordBatch], np.ndarray]:
+        """Record batches, and the first row of each: a row is found without a walk through all."""
+        batches = self.table.to_batches()
+        return batches, np.cumsum([0, *(batch.num_rows for batch in batches)])
+
+    def _locate(self, index: int) -> tuple[pa.RecordBatch, int]:
+        batches, starts = self._batches
+        place = int(np.searchsorted(starts, index, side="right")) - 1
+        if not 0 <= place < len(batches):
+            raise IndexError(f"row {index} of {len(self)}")
+        return batches[place], index - int(starts[place])
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -70,17 +83,21 @@ class Split:
 
     def row(self, index: int) -> dict[str, Any]:
         """All columns of one row but the audio."""
-        return {
-            name: self.table.column(name)[index].as_py() for name in self.columns if name != "audio"
-        }
+        batch, row = self._locate(index)
+        return {name: batch[name][row].as_py() for name in self.columns if name != "audio"}
 
     def audio_bytes(self, index: int) -> bytes:
         """The encoded audio file of one row."""
-        return self.column("audio")[index]["bytes"].as_py() or b""
+        if "audio" not in self.columns:
+            self.column("audio")  # says what there is instead
+        batch, row = self._locate(index)
+        return batch["audio"][row]["bytes"].as_py() or b""
 
     def at_rate(self, sampling_rate: int) -> "Split":
         """Return the same rows, decoded at another sampling rate in Hz."""
-        return replace(self, sampling_rate=sampling_rate)
+        split = replace(self, sampling_rate=sampling_rate)
+        split.__dict__.update({"table": self.table, "_batches": self._batches})
+        return split
 
     def waveform(self, index: int) -> np.ndarray:
         """Decode one row: float32 [shape=(n,)], mono, at ``sampling_rate`` Hz."""
@@ -113,6 +130,12 @@ class Corpus:
         return read_json(self.root / "run.json")
 
 
+def corpus_root(path: Path) -> Path:
+    """Accept a corpus by its root or by the ``dataset`` folder inside it."""
+    is_inside = path.name == DATASET_FOLDER and (path / "dataset_dict.json").is_file()
+    return path.parent if is_inside else path
+
+
 def open_corpus(path: Path | str) -> Corpus:
     """Open a corpus by its root, or by the ``dataset`` folder inside it.
 
@@ -121,9 +144,7 @@ def open_corpus(path: Path | str) -> Corpus:
     MissingPathError, InputError
         If there is nothing there, or something else.
     """
-    root = Path(path)
-    if root.name == DATASET_FOLDER and (root / "dataset_dict.json").is_file():
-        root = root.parent
+    root = corpus_root(Path(path))
     if not root.exists():
         raise MissingPathError(f"{root} does not exist; make it first, or name another folder")
     description = root / DATASET_FOLDER / "dataset_dict.json"
@@ -258,6 +279,15 @@ def flush_to_disk(file: BinaryIO) -> None:
     """Make sure the bytes of an open file survive a crash."""
     file.flush()
     os.fsync(file.fileno())
+
+
+def files_digest(folder: Path, names: Iterable[str]) -> str:
+    """SHA-256 of some files of a folder; those that are absent count as absent."""
+    digest = hashlib.sha256()
+    for name in names:
+        path = folder / name
+        digest.update(f"{name} {file_digest(path) if path.is_file() else None}\n".encode())
+    return digest.hexdigest()
 
 
 def _map_shard(path: Path) -> pa.Table:

@@ -57,7 +57,8 @@ def clear(roots: Sequence[Path]) -> None:
             _refuse_foreign(root)
     for root in ours:
         for folder in OWN_FOLDERS:
-            shutil.rmtree(root / folder, ignore_errors=True)
+            if (root / folder).exists():
+                shutil.rmtree(root / folder)
         for name in reversed(OWN_FILES):
             (root / name).unlink(missing_ok=True)
 

@@ -114,7 +114,7 @@ def run_recipe(path: Path, *, until: str | None = None, dry_run: bool = False) -
     steps = _up_to(read_recipe(path), until)
     console = Console(stderr=True, highlight=False)
     for number, step in enumerate(steps, 1):
-        console.print(f"[bold]{number}/{len(steps)}[/] {step}", soft_wrap=True)
+        console.print(f"{number}/{len(steps)} {step}", soft_wrap=True, markup=False, style="bold")
         if not dry_run:
             _run(step, console)
 
@@ -133,5 +133,6 @@ def _run(step: Step, console: Console) -> None:
     started = time.monotonic()
     status = subprocess.run(step.command, check=False).returncode
     if status:
-        raise CheckFailed(f"the step `{step}` ended with status {status}; mend it and run again")
+        failure = InputError if status == 2 else CheckFailed
+        raise failure(f"the step `{step}` ended with status {status}; mend it and run again")
     console.print(f"    [dim]{time.monotonic() - started:.1f} s[/]")

@@ -35,14 +35,13 @@ def print_report(report: StageReport) -> None:
     for split, counts in report.splits.items():
         numbers = (counts.clips_in, counts.clips_out, counts.quarantined)
         table.add_row(split, *(f"{number:,}" for number in numbers))
-    console.print(f"[bold]{report.stage}[/] → {', '.join(report.outputs)}", highlight=False)
+    _say(console, f"{report.stage} → {', '.join(report.outputs)}")
     console.print(table)
     if report.quarantined:
-        console.print(
+        _say(
+            console,
             f"{report.quarantined:,} clips are quarantined; their reasons are in "
             f"{report.outputs[0]}/quarantine.jsonl",
-            highlight=False,
-            soft_wrap=True,
         )
 
 
@@ -61,6 +60,11 @@ def print_profiles(profiles: tuple[HearingProfile, ...]) -> None:
         levels = attenuation_db(profile, np.array(OCTAVES_HZ), "octave")
         table.add_row(profile.name, *(f"{level:.4g}" for level in levels), profile.source)
     Console().print(table)
+
+
+def _say(console: Console, sentence: str) -> None:
+    # Paths are no markup, and a terminal wraps them better than we could.
+    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_plan(stage: Stage) -> None:

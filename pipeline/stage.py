@@ -59,6 +59,10 @@ class Stage(Protocol):
         """The corpora it writes, row by row alike."""
 
     @property
+    def sources(self) -> tuple[Path, ...]:
+        """What it reads."""
+
+    @property
     def config(self) -> dict[str, Any]:
         """Everything that decides the output, as JSON values."""
 
@@ -156,6 +160,7 @@ def run_stage(stage: Stage, options: RunOptions | None = None) -> StageReport:
     options = options or RunOptions()
     started = time.monotonic()
     roots = [output.root for output in stage.outputs]
+    _keep_apart(stage.sources, roots)
     description, tasks = _describe(stage), plan(stage.split_sizes())
     if options.shard:
         if not _run_share(stage, tasks, description, options, started):
@@ -221,6 +226,16 @@ def corpus_digest(corpus: Corpus) -> str:
         [str(path.relative_to(corpus.root)), size] for path, size in zip(shards, sizes, strict=True)
     ]
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def _keep_apart(sources: tuple[Path, ...], roots: list[Path]) -> None:
+    """Refuse an output that would be written over what it is made from."""
+    for source in (path.resolve() for path in sources):
+        for root in roots:
+            if root.resolve() == source or source in root.resolve().parents:
+                raise InputError(
+                    f"{root} is, or lies inside, the input {source}; name another output folder"
+                )
 
 
 def _describe(stage: Stage) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from multiprocessing.connection import wait as wait_for_handles
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from threadpoolctl import threadpool_limits
+
 from pipeline.errors import CheckFailed
 from pipeline.shards import Task, write_shard
 
@@ -25,6 +27,16 @@ def default_num_workers() -> int:
     """One worker per core this process may use, or what SLURM has allotted."""
     allotted = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return int(allotted) if allotted.isdigit() else len(os.sched_getaffinity(0))
+
+
+def slurm_shard() -> tuple[int, int] | None:
+    """Find which task of how many of a SLURM array this process is; None outside of one."""
+    index, first, count = (
+        os.environ.get(f"SLURM_ARRAY_TASK_{name}", "") for name in ("ID", "MIN", "COUNT")
+    )
+    if not (index.isdigit() and count.isdigit() and int(count) > 1):
+        return None
+    return int(index) - int(first or 0), int(count)
 
 
 class WorkerPool:
@@ -124,4 +136,6 @@ def _work(task: Task) -> None:
 
 
 def _make_shard(stage: "Stage", task: Task) -> None:
-    write_shard(task, stage.outputs, stage.rows(task.split, task.start, task.stop))
+    # Whatever the environment says: another number of threads may round in another way.
+    with threadpool_limits(1):
+        write_shard(task, stage.outputs, stage.rows(task.split, task.start, task.stop))

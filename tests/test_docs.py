@@ -332,7 +332,9 @@ def test_the_document_of_masking_has_every_audiogram():
 
 
 def test_the_document_of_tensorleap_has_every_key_of_the_configuration():
-    section = prose("docs/tensorleap.md").partition("## conf/analysis.yaml")[2].partition("\n## ")[0]
+    section = (
+        prose("docs/tensorleap.md").partition("## conf/analysis.yaml")[2].partition("\n## ")[0]
+    )
     keys = re.findall(r"^\| `(\w+)` \|", section, flags=re.M)
     assert set(keys) == {field.name for field in fields(AnalysisConfig)}
 

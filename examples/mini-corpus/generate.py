@@ -147,7 +147,7 @@ def main() -> None:
 
 
 def plan(size: Size, name: str) -> Iterator[Utterance]:
-    """Choose who says what, in every split; no sentence and no timbre is in two splits."""
+    """Choose who says what; no timbre is in two splits, and no sentence of test in another."""
     everyday = read_everyday()
     # The shipped test sentences come first in the shuffle, so no size trains on them.
     reserved = SIZES["shipped"].everyday["test"]

@@ -94,6 +94,8 @@ def build_dashboard(table: Path, output: Path, *, max_audio: int = 60) -> Dashbo
     """
     if max_audio < 0:
         raise InputError(f"max_audio is {max_audio}; give 0 (no audio) or more")
+    if output.is_dir():
+        raise InputError(f"{output} is a folder; name the page to write, {output / 'page.html'}")
     analysis = read_table(table)
     chosen = choose_clips(analysis, max_audio)
     content = page_content(analysis, chosen, version=_version())

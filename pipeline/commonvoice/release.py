@@ -1,9 +1,11 @@
 """A Common Voice release: finding it in a folder, or taking it out of its archive."""
 
 import fcntl
+import gzip
 import hashlib
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -120,7 +122,7 @@ def _unpack(archive: Path, folder: Path, origin: str) -> None:
         for name, content in _wanted_members(archive):
             with (unfinished / name).open("wb") as file:
                 shutil.copyfileobj(content, file)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise InputError(
             f"{archive} cannot be unpacked ({error}); check that the download is complete "
             "and that the disk has room"
@@ -149,7 +151,9 @@ def _is_locale(folder: Path) -> bool:
 
 def _wanted_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     locales = set()
-    with tarfile.open(archive, mode="r|*") as tar:
+    # gzip, unlike tarfile, misses an end that is cut off and checks the sum that stands there.
+    unpacked = archive.open("rb") if archive.suffix == ".tar" else gzip.open(archive)
+    with unpacked as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             parts = PurePosixPath(member.name).parts
             name = _destination(parts) if member.isfile() else None
@@ -164,10 +168,12 @@ def _wanted_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
         # takes a file that was cut between two members for a whole one.
         if tar.fileobj is None or len(tar.fileobj.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
             raise tarfile.ReadError("unexpected end of data")
+        while stream.read(1 << 20):
+            pass
 
 
 def _destination(parts: tuple[str, ...]) -> str | None:
-    if not parts or parts[-1] in ("", ".", ".."):
+    if not parts or parts[-1] in ("", ".", "..") or "\0" in parts[-1]:
         return None
     if len(parts) > 1 and parts[-2] == "clips":
         return f"clips/{parts[-1]}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus import Corpus, open_corpus
+from pipeline.corpus import Corpus, Split, open_corpus
 from pipeline.errors import ClipError
 from pipeline.logmel.features import SAMPLING_RATE, Dtype, Layout, MelSettings, log_mel, pad
 from pipeline.logmel.tokens import LabelSettings, label_ids
@@ -48,14 +48,22 @@ class LogMelStage:
     splits: tuple[str, ...] | None = None
     limit: int | None = None
     name: str = field(default="logmel", init=False)
+    # Whisper listens at 16 kHz whatever the corpus is stored at.
+    sampling_rate: int = field(default=SAMPLING_RATE, init=False)
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The corpus."""
+        return (self.corpus.root,)
 
     @property
     def config(self) -> dict[str, Any]:
         """Everything but the input that decides the output."""
         return {
-            "source": self.source.name,
+            "source": self.corpus.root.name,
             "mel": asdict(self.mel),
             "labels": {**asdict(self.labels), "tokenizer": self.labels.name},
+            "tokenizer_digest": self.labels.digest,
             "layout": self.layout,
             "dtype": self.dtype,
             "shuffle_seed": self.shuffle_seed,
@@ -68,10 +76,25 @@ class LogMelStage:
         """Digest of the corpus."""
         return corpus_digest(self.corpus)
 
-    @property
+    @cached_property
     def corpus(self) -> Corpus:
         """The input."""
         return open_corpus(self.source)
+
+    @cached_property
+    def _splits(self) -> dict[str, Split]:
+        """Splits as they are opened, once in every process."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to a worker without open files."""
+        opened = ("corpus", "_splits")
+        return {key: value for key, value in self.__dict__.items() if key not in opened}
+
+    def _split(self, name: str) -> Split:
+        if name not in self._splits:
+            self._splits[name] = self.corpus[name].at_rate(self.sampling_rate)
+        return self._splits[name]
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -97,9 +120,7 @@ class LogMelStage:
 
     def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
         """Compute the features of some rows, in the order of the output."""
-        corpus = self.corpus
-        # Whisper listens at 16 kHz whatever the corpus is stored at.
-        source = corpus[split].at_rate(SAMPLING_RATE)
+        source = self._split(split)
         for index in self._order(split, len(source))[start:stop]:
             row = source.row(int(index))
             name = str(row.get("id") or index)

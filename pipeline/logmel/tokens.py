@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.corpus import files_digest
 from pipeline.errors import InputError
 
 Task = Literal["transcribe", "translate"]
 TASKS: tuple[Task, ...] = ("transcribe", "translate")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
 SHIPPED_TOKENIZER = Path(__file__).parents[2] / "models" / "mini-whisper"
 
 
@@ -32,6 +34,12 @@ class LabelSettings:
     def name(self) -> str:
         """What ``run.json`` calls the tokenizer."""
         return self.tokenizer or SHIPPED_TOKENIZER.name
+
+    @property
+    def digest(self) -> str | None:
+        """Digest of the tokenizer's files, if they are on this disk."""
+        folder = Path(self.tokenizer) if self.tokenizer else SHIPPED_TOKENIZER
+        return files_digest(folder, TOKENIZER_FILES) if folder.is_dir() else None
 
 
 def label_ids(sentence: str, settings: LabelSettings) -> list[int]:

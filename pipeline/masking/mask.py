@@ -42,10 +42,10 @@ class StftSettings:
 
     def __post_init__(self) -> None:
         """Refuse settings under which a signal cannot be put together again."""
-        if self.n_fft < 2 or self.n_fft % 2 or not 0 < self.hop_length <= self.n_fft // 2:
+        if self.n_fft < 4 or self.n_fft % 2 or not 0 < self.hop_length <= self.n_fft // 4:
             raise InputError(
                 f"n_fft {self.n_fft} and hop_length {self.hop_length} do not go together; "
-                "n_fft must be even, and hop_length at most half of it"
+                "n_fft must be even, and hop_length at most a quarter of it"
             )
 
     @property

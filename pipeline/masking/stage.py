@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.audio import encode_flac
-from pipeline.corpus import AUDIO_TYPE, Corpus, open_corpus
+from pipeline.corpus import AUDIO_TYPE, Corpus, Split, open_corpus
 from pipeline.errors import ClipError, InputError
 from pipeline.masking.mask import (
     Interpolation,
@@ -63,10 +63,20 @@ class MaskStage:
             raise InputError(f"profiles {', '.join(names)!r}; name at least one, and each once")
 
     @property
+    def sampling_rate(self) -> int:
+        """What clips are decoded at, in Hz."""
+        return self.settings.sampling_rate
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The corpus."""
+        return (self.corpus.root,)
+
+    @property
     def config(self) -> dict[str, Any]:
         """Everything but the input that decides the output."""
         return {
-            "source": self.source.name,
+            "source": self.corpus.root.name,
             "profiles": [profile.as_json() for profile in self.profiles],
             "stft": asdict(self.settings),
             "interpolation": self.interpolation,
@@ -81,10 +91,25 @@ class MaskStage:
         """Digest of the corpus."""
         return corpus_digest(self.corpus)
 
-    @property
+    @cached_property
     def corpus(self) -> Corpus:
         """The input."""
         return open_corpus(self.source)
+
+    @cached_property
+    def _splits(self) -> dict[str, Split]:
+        """Splits as they are opened, once in every process."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to a worker without open files."""
+        opened = ("corpus", "_splits")
+        return {key: value for key, value in self.__dict__.items() if key not in opened}
+
+    def _split(self, name: str) -> Split:
+        if name not in self._splits:
+            self._splits[name] = self.corpus[name].at_rate(self.sampling_rate)
+        return self._splits[name]
 
     @cached_property
     def outputs(self) -> tuple[Output, ...]:
@@ -117,7 +142,7 @@ class MaskStage:
 
     def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
         """Decode each clip once, mask it for all profiles, encode the variants."""
-        source = self.corpus[split].at_rate(self.settings.sampling_rate)
+        source = self._split(split)
         for index in range(start, stop):
             row = source.row(index)
             name = str(row.get("id") or index)

@@ -288,9 +288,7 @@ def test_respelling_twice_changes_nothing_more(arguments):
         ([], []),
     ],
 )
-def test_words_behind_an_option_of_several_belong_to_it(
-    root, monkeypatch, given, understood
-):
+def test_words_behind_an_option_of_several_belong_to_it(root, monkeypatch, given, understood):
     monkeypatch.chdir(root.parent)
     assert gather(given) == understood
 
@@ -350,7 +348,6 @@ def test_every_option_has_a_help_text():
         if not getattr(parameter, "help", None)
     ]
     assert silent == []
-
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ class ToyStage:
     seconds_per_row: float = 0.0
     dies_once: Path | None = None
     source_digest: str = "the same input"
+    sources: tuple[Path, ...] = ()
     name: str = "toy"
 
     @property

@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from makers import ReleaseDraft, pack, seeded
+from makers import ReleaseDraft, noise, pack, seeded
 
-from pipeline.commonvoice.release import extract_archive, find_release, fingerprint, is_archive
+from pipeline.commonvoice.release import (
+    ORIGIN_FILE,
+    extract_archive,
+    find_release,
+    fingerprint,
+    is_archive,
+)
 from pipeline.errors import InputError, MissingPathError
 
 BASE = "cv-corpus-9.9/en"
@@ -27,7 +33,8 @@ def draft() -> ReleaseDraft:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    paths = [path for path in folder.rglob("*") if path.is_file()]
+    ours = (ORIGIN_FILE, ".out.lock")
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in ours]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
@@ -118,8 +125,24 @@ def test_clips_may_come_before_and_behind_the_tables(draft, tmp_path):
 def test_what_is_unpacked_is_not_unpacked_again(draft, tmp_path):
     archive = draft.pack(tmp_path / "cv.tar.gz")
     extract_archive(archive, tmp_path / "out")
-    archive.unlink()
-    assert extract_archive(archive, tmp_path / "out").folder == tmp_path / "out"
+    (tmp_path / "out" / "clips" / "train0.mp3").write_bytes(b"changed since")
+    extract_archive(archive, tmp_path / "out")
+    assert (tmp_path / "out" / "clips" / "train0.mp3").read_bytes() == b"changed since"
+
+
+def test_another_archive_is_never_taken_for_unpacked_already(draft, tmp_path):
+    extract_archive(draft.pack(tmp_path / "cv.tar.gz"), tmp_path / "out")
+    draft.add("train", "more.mp3", b"more")
+    extract_archive(draft.pack(tmp_path / "cv.tar.gz"), tmp_path / "out")
+    assert files_of(tmp_path / "out") == files_of_draft(draft)
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(draft, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "train.tsv").write_bytes(b"mine")
+    with pytest.raises(InputError, match="holds something else; name another output folder"):
+        extract_archive(draft.pack(tmp_path / "cv.tar.gz"), tmp_path / "out")
+    assert files_of(tmp_path / "out") == {"train.tsv": b"mine"}
 
 
 def test_an_unpacking_that_was_interrupted_starts_again(draft, tmp_path):
@@ -152,14 +175,16 @@ def test_a_hostile_name_writes_nothing_outside(draft, tmp_path, name):
     try:
         extract_archive(archive, inner / "out")
     except InputError as error:
-        assert "more than one locale" in str(error)  # noqa: PT017
+        assert "more than one locale" in str(error)
     written = files_of(tmp_path).keys() - before.keys()
     assert all(path.startswith(("deep/er/out/", "deep/er/out.tmp/")) for path in written), written
     assert not Path("/escaped.tsv").exists()
 
 
 @seeded
-@given(st.lists(st.sampled_from(["..", ".", "", "clips", "en", "a.mp3", "b.tsv", "c\\d"]), min_size=1))
+@given(
+    st.lists(st.sampled_from(["..", ".", "", "clips", "en", "a.mp3", "b.tsv", "c\\d"]), min_size=1)
+)
 def test_no_member_name_at_all_writes_outside(tmp_path_factory, parts):
     folder = tmp_path_factory.mktemp("archive")
     tables = {"b.tsv": b"path\tsentence\n"}
@@ -207,6 +232,14 @@ def test_files_that_nobody_wants_are_left_alone(draft, tmp_path):
     assert sorted(files_of(tmp_path / "out")) == ["clips/a.mp3", "train.tsv"]
 
 
+def test_a_name_with_a_null_byte_is_left_alone(draft, tmp_path):
+    trap = special("trap", tarfile.REGTYPE)
+    trap.pax_headers = {"path": f"{BASE}/clips/a\0.mp3"}
+    wanted = {f"{BASE}/train.tsv": draft.tables["train"]}
+    extract_archive(pack(tmp_path / "cv.tar.gz", {"trap": trap} | wanted), tmp_path / "out")
+    assert sorted(files_of(tmp_path / "out")) == ["train.tsv"]
+
+
 def test_a_name_that_no_disk_takes_is_refused_in_one_sentence(draft, tmp_path):
     long = {f"{BASE}/clips/{'x' * 300}.mp3": b"a", f"{BASE}/train.tsv": draft.tables["train"]}
     with pytest.raises(InputError, match="cannot be unpacked .*File name too long"):
@@ -238,25 +271,27 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
-def test_a_truncated_archive_is_never_taken_for_a_whole_one(draft, tmp_path, suffix):
-    # The cuts fall into data, into headers, and exactly between two members.
-    archive = draft.pack(tmp_path / f"cv{suffix}")
+def test_a_truncated_archive_is_never_taken_for_a_whole_one(tmp_path, suffix):
+    # Every byte of one header and its surroundings: tarfile believes in an end there.
+    members = {f"{BASE}/train.tsv": b"path\tsentence\n"}
+    members |= {f"{BASE}/clips/{number}.mp3": noise(0.02).tobytes() for number in range(3)}
+    archive = pack(tmp_path / f"cv{suffix}", members)
     whole = archive.read_bytes()
-    step = 512 if suffix == ".tar" else max(1, len(whole) // 60)
-    last = whole.rstrip(b"\0") if suffix == ".tar" else whole[:-8]
-    for cut in [*range(0, len(last), step), *range(100, len(last), 7 * step)]:
+    last_member = whole.rfind(b"2.mp3") if suffix == ".tar" else len(whole) - 9
+    for cut in (*range(0, len(whole) // 2, 211), *range(last_member - 150, last_member + 9, 3)):
         archive.write_bytes(whole[:cut])
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match="cannot be unpacked|holds no tables"):
             extract_archive(archive, tmp_path / "out")
         assert not (tmp_path / "out").exists(), cut
 
 
-def test_an_archive_damaged_in_the_middle_is_refused(draft, tmp_path):
-    archive = draft.pack(tmp_path / "cv.tar.gz")
+def test_an_archive_damaged_in_a_clip_is_refused(tmp_path):
+    clip = noise(1).tobytes()
+    archive = pack(tmp_path / "cv.tar.gz", {f"{BASE}/train.tsv": b"", f"{BASE}/clips/a": clip})
     content = bytearray(archive.read_bytes())
-    content[len(content) // 2 : len(content) // 2 + 40] = bytes(40)
+    content[len(content) // 2] ^= 0x10
     archive.write_bytes(content)
-    with pytest.raises(InputError, match="cannot be unpacked"):
+    with pytest.raises(InputError, match="cannot be unpacked .*; check that the download is"):
         extract_archive(archive, tmp_path / "out")
 
 

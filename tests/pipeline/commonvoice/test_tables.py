@@ -39,7 +39,8 @@ def row(clip: str, sentence: str, age: str = "") -> dict[str, str]:
         pytest.param(b"a.mp3\tHi.\tteens\n", [row("a.mp3", "Hi.", "teens")], id="plain"),
         pytest.param(b"a.mp3\tHi.\tteens", [row("a.mp3", "Hi.", "teens")], id="no-last-newline"),
         pytest.param(
-            b"a.mp3\tHi.\t\r\nb.mp3\tHo.\tx\r\n", [row("a.mp3", "Hi."), row("b.mp3", "Ho.", "x")],
+            b"a.mp3\tHi.\t\r\nb.mp3\tHo.\tx\r\n",
+            [row("a.mp3", "Hi."), row("b.mp3", "Ho.", "x")],
             id="windows",
         ),
         pytest.param(
@@ -151,7 +152,9 @@ rows_of_fields = st.lists(st.tuples(fields, fields, fields), max_size=12)
 
 @seeded
 @given(rows=rows_of_fields, end=st.sampled_from(["\n", "\r\n"]), last=st.booleans())
-def test_a_table_reads_as_pythons_csv_reader_without_quoting_does(tmp_path_factory, rows, end, last):
+def test_a_table_reads_as_pythons_csv_reader_without_quoting_does(
+    tmp_path_factory, rows, end, last
+):
     rows = [(f"{number}.mp3", *others) for number, (_, *others) in enumerate(rows)]
     lines = ["path\tsentence\tage", *("\t".join(values) for values in rows)]
     content = (end.join(lines) + (end if last else "")).encode()
@@ -170,7 +173,7 @@ def test_a_table_reads_as_pythons_csv_reader_without_quoting_does(tmp_path_facto
 @given(
     lines=st.lists(
         st.sampled_from(
-            [b"a.mp3\tHi\t", b"b.mp3\t\"\t", b"c\tx", b"\xff\xff\t\t", b"", b"d.mp3\t\xc3\xa9\ty\r"]
+            [b"a.mp3\tHi\t", b'b.mp3\t"\t', b"c\tx", b"\xff\xff\t\t", b"", b"d.mp3\t\xc3\xa9\ty\r"]
         ),
         max_size=20,
     ),
