@@ -103,7 +103,6 @@ def import_corpus(
     stage = ImportStage(source, output, sample_rate, split_names(splits), limit)
     options = _options(num_workers, overwrite, max_failures, shard)
     perform(stage, options, dry_run=dry_run, as_json=as_json)
-    stage.discard_unpacked()
 
 
 @app.command()

@@ -30,10 +30,9 @@ def status_of(root: Path, description: Mapping[str, Any]) -> str | None:
     InputError
         If the folder holds something else, or an output made in another way.
     """
-    if not _is_ours(root):
-        _refuse_foreign(root)
+    run = _read_run(root)
+    if run is None:
         return None
-    run = read_json(root / RUN_FILE)
     differences = _differences(run, description)
     if differences:
         raise InputError(
@@ -51,11 +50,7 @@ def clear(roots: Sequence[Path]) -> None:
     InputError
         If one of them holds a dataset of somebody else; then nothing is removed anywhere.
     """
-    ours = [root for root in roots if _is_ours(root)]
-    for root in roots:
-        if root not in ours:
-            _refuse_foreign(root)
-    for root in ours:
+    for root in [root for root in roots if _read_run(root) is not None]:
         for folder in OWN_FOLDERS:
             if (root / folder).exists():
                 shutil.rmtree(root / folder)
@@ -87,17 +82,20 @@ def lock(roots: Sequence[Path], *, exclusive: bool, patience_seconds: float = 0)
         yield
 
 
-def _is_ours(root: Path) -> bool:
-    return "stage" in read_json(root / RUN_FILE)
-
-
-def _refuse_foreign(root: Path) -> None:
-    for name in (DATASET_FOLDER, RUN_FILE):
-        if (root / name).exists():
+def _read_run(root: Path) -> dict[str, Any] | None:
+    """What a stage wrote down in a folder; None if none has begun there."""
+    # Looked for in this order, since a stage that begins just now writes run.json first.
+    has_dataset = (root / DATASET_FOLDER).exists()
+    run = read_json(root / RUN_FILE)
+    if "stage" in run:
+        return run
+    for name, found in ((DATASET_FOLDER, has_dataset), (RUN_FILE, bool(run))):
+        if found:
             raise InputError(
                 f"{root} holds a {name} that no stage of ours made; "
                 "name another output folder, or remove it yourself"
             )
+    return None
 
 
 def _differences(run: Mapping[str, Any], description: Mapping[str, Any]) -> list[str]:

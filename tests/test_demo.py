@@ -33,6 +33,9 @@ CLIPS_PER_TABLE = 18  # two shards
 N_CLIPS = len(TABLES) * CLIPS_PER_TABLE - 1  # one cannot be decoded
 PROFILES = ("normal", "lfloss", "hfloss")
 N_KILLS = 5
+PATIENCE_SECONDS = 900  # half a minute is enough, where nothing else is running
+
+pytestmark = pytest.mark.timeout(3 * PATIENCE_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Demo:
     """The recipe, run undisturbed."""
     folder = tmp_path_factory.mktemp("demo")
     run = start(recipe, folder)
-    assert run.wait(timeout=300) == 0, log(folder)
+    assert run.wait(timeout=PATIENCE_SECONDS) == 0, log(folder)
     steps = yaml.safe_load(recipe.read_text(encoding="utf-8"))["steps"]
     seconds = tuple(float(text) for text in re.findall(r"^ +([\d.]+) s$", log(folder), re.M))
     assert len(seconds) == len(steps), log(folder)
@@ -103,7 +106,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(
         n_kills += run.wait() == -signal.SIGKILL
     assert n_kills >= N_KILLS - 1  # the last may come too late
 
-    assert start(recipe, tmp_path).wait(timeout=300) == 0, log(tmp_path)
+    assert start(recipe, tmp_path).wait(timeout=PATIENCE_SECONDS) == 0, log(tmp_path)
 
     assert digests(tmp_path / "data") == digests(demo.data)
     assert temporary_files(tmp_path) == []
@@ -114,7 +117,7 @@ def test_a_second_run_changes_nothing(demo: Demo, recipe: Path) -> None:
     kept = [path for path in files(demo.data) if path.name != "dashboard.html"]
     untouched = stamps(kept)
 
-    assert start(recipe, demo.folder).wait(timeout=300) == 0, log(demo.folder)
+    assert start(recipe, demo.folder).wait(timeout=PATIENCE_SECONDS) == 0, log(demo.folder)
 
     assert digests(demo.data) == before
     assert stamps(kept) == untouched
@@ -227,7 +230,7 @@ def start(recipe: Path, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for_step(run: subprocess.Popen[bytes], folder: Path, banner: str) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while banner not in log(folder):
         assert run.poll() is None, log(folder)
         assert time.monotonic() < deadline, log(folder)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,7 +27,7 @@ from pipeline.commonvoice.tables import (
     index_table,
     read_durations,
 )
-from pipeline.corpus import AUDIO_TYPE, read_json
+from pipeline.corpus import AUDIO_TYPE
 from pipeline.errors import ClipError, InputError
 from pipeline.stage import Kept, Output, Quarantined
 
@@ -94,12 +93,6 @@ class ImportStage:
         if is_archive(self.source) and self.source.is_file():
             return extract_archive(self.source, self.output / "source")
         return find_release(self.source)
-
-    def discard_unpacked(self) -> None:
-        """Delete what was unpacked of an archive, once the corpus is complete."""
-        if read_json(self.output / "run.json").get("status") == "complete":
-            for folder in self.output.glob("source-*"):
-                shutil.rmtree(folder)
 
     @cached_property
     def tables(self) -> dict[str, Table]:

@@ -62,8 +62,9 @@ def _load(settings: LabelSettings) -> Any:
         return WhisperTokenizer.from_pretrained(
             source, language=settings.language, task=settings.task
         )
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # a damaged file ends in whatever it makes transformers stumble on
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"no Whisper tokenizer at {source!r} ({str(error).splitlines()[0]}); give --tokenizer "
+            f"no Whisper tokenizer at {source!r} ({reason}); give --tokenizer "
             "a folder that holds one, or a hub name such as openai/whisper-large-v3 while online"
         ) from error
