@@ -152,8 +152,8 @@ def _is_locale(folder: Path) -> bool:
 def _wanted_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     locales = set()
     # gzip, unlike tarfile, misses an end that is cut off and checks the sum that stands there.
-    unpacked = archive.open("rb") if archive.suffix == ".tar" else gzip.open(archive)
-    with unpacked as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+    opened = Path.open if archive.suffix == ".tar" else gzip.open
+    with opened(archive, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             parts = PurePosixPath(member.name).parts
             name = _destination(parts) if member.isfile() else None

@@ -1,4 +1,4 @@
-"""The command line as the tests of the pipeline use it; lying here, it lets them import `makers`."""
+"""The command line as the tests of the pipeline use it; from here they import `makers`."""
 
 import json
 from collections.abc import Callable

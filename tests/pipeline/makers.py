@@ -92,7 +92,7 @@ class ReleaseDraft:
         return pack(archive, members)
 
 
-def pack(archive: Path, members: Mapping[str, bytes | None | tarfile.TarInfo]) -> Path:
+def pack(archive: Path, members: Mapping[str, bytes | tarfile.TarInfo | None]) -> Path:
     """Write an archive of files, folders (None) and whatever a ``TarInfo`` says."""
     mode = "w:gz" if archive.name.endswith("gz") else "w"
     with tarfile.open(archive, mode) as tar:  # type: ignore[call-overload]

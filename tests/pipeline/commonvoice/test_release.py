@@ -1,5 +1,6 @@
 """Releases as they come: folders of several depths, archives of several makes, some of them bad."""
 
+import contextlib
 import gzip
 import shutil
 import tarfile
@@ -189,10 +190,8 @@ def test_no_member_name_at_all_writes_outside(tmp_path_factory, parts):
     folder = tmp_path_factory.mktemp("archive")
     tables = {"b.tsv": b"path\tsentence\n"}
     archive = pack(folder / "cv.tar", tables | {"/".join(parts) or ".": b"evil"})
-    try:
+    with contextlib.suppress(InputError):
         extract_archive(archive, folder / "out")
-    except InputError:
-        pass
     assert {path.parts[0] for path in map(Path, files_of(folder))} <= {"cv.tar", "out", "out.tmp"}
 
 
