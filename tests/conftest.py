@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Before numpy is imported: the engine works on one thread, and what tests compute beside it has to
+# agree to the bit.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Before anything imports code-loader, which would otherwise look for the network.
 os.environ.setdefault("TL_DISABLE_ANALYTICS", "true")
 

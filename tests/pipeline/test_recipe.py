@@ -166,22 +166,28 @@ def test_until_an_unknown_step_lists_the_known_ones(command, path, runner):
     assert outcome.complaint == expected
 
 
-@pytest.mark.parametrize("status", [1, 2, 130, -9])
-def test_a_failing_step_ends_the_recipe(command, path, runner, status):
+@pytest.mark.parametrize(("status", "ours"), [(1, 1), (2, 2), (130, 1), (-9, 1)])
+def test_a_failing_step_ends_the_recipe(command, path, runner, status, ours):
     runner.statuses = [0, status]
     outcome = command("run", path, workers=None)
-    assert (outcome.status, len(runner.started)) == (1, 2)
+    assert (outcome.status, len(runner.started)) == (ours, 2)
     assert outcome.err.splitlines()[-1] == (
         f"error: the step `pipeline mask --input-dir 'data/my demo'` ended with status {status}; "
         "mend it and run again"
     )
 
 
+def test_a_step_is_shown_as_it_is_written(command, tmp_path, runner):
+    line = "pipeline mask --input-dir 'data/[bold]x[/] [1]'"
+    outcome = command("run", write(tmp_path / "recipe.yaml", [line]), "--dry-run", workers=None)
+    assert outcome.err == f"1/1 {line}\n"
+
+
 def test_no_step_sees_a_shell(command, tmp_path):
     trap = tmp_path / "trap"
     path = write(tmp_path / "recipe.yaml", [f"pipeline profiles --json && touch {trap}; # $(id)"])
     outcome = command("run", path, workers=None)
-    assert outcome.status == 1
+    assert outcome.status == 2
     assert outcome.err.splitlines()[-1].startswith("error: the step `pipeline profiles --json '&&'")
     assert not trap.exists()
 

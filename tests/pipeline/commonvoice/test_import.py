@@ -1,5 +1,6 @@
 """`pipeline import` on a release with everything that goes wrong with clips."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -7,14 +8,16 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+import soundfile
 from makers import ReleaseDraft, mp3, noise, tone
 from outputs import digests, stamps
 
 from pipeline.audio import decode
 from pipeline.commonvoice.stage import ImportStage
 from pipeline.corpus import Corpus, open_corpus
-from pipeline.stage import run_stage
+from pipeline.stage import RunOptions, run_stage
 
+HERE = RunOptions(num_workers=0)
 SPEECH = mp3(tone(300, 1.0))
 STEREO = mp3(np.stack([tone(300, 1.0, 48_000), noise(1.0, 48_000)], axis=1), 48_000)
 # clip, its content, its sentence, and why it is quarantined
@@ -61,7 +64,7 @@ def release(draft: ReleaseDraft, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="module")
 def imported(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     root = tmp_path_factory.mktemp("imported") / "out"
-    run_stage(ImportStage(release, root, 16_000))
+    run_stage(ImportStage(release, root, 16_000), HERE)
     return open_corpus(root)
 
 
@@ -119,10 +122,6 @@ def test_a_row_keeps_every_column_of_its_table(row):
 
 
 def test_audio_is_24_bit_flac_at_16_khz(imported):
-    import io
-
-    import soundfile
-
     info = soundfile.info(io.BytesIO(imported["test"].audio_bytes(0)))
     assert (info.format, info.subtype) == ("FLAC", "PCM_24")
     assert (info.samplerate, info.channels) == (16_000, 1)
@@ -164,7 +163,7 @@ def test_a_clip_named_without_its_suffix_is_found(row):
 def test_votes_are_numbers_or_nothing(tmp_path, votes, number):
     draft = ReleaseDraft({"test": f"path\tsentence\tup_votes\na.mp3\tHi\t{votes}\n".encode()})
     draft.clips["a.mp3"] = SPEECH
-    run_stage(ImportStage(draft.write(tmp_path), tmp_path / "out", 16_000))
+    run_stage(ImportStage(draft.write(tmp_path), tmp_path / "out", 16_000), HERE)
     assert open_corpus(tmp_path / "out")["test"].row(0)["up_votes"] == number
 
 
@@ -176,7 +175,7 @@ def test_a_clip_much_shorter_than_stated_lost_its_end(tmp_path, stated_ms, kept)
     draft.add("test", "a.mp3", SPEECH)
     draft.add("test", "b.mp3", SPEECH)
     draft.tables["clip_durations"] = f"clip\tduration[ms]\na.mp3\t{stated_ms}\n".encode()
-    report = run_stage(ImportStage(draft.write(tmp_path), tmp_path / "out", 16_000))
+    report = run_stage(ImportStage(draft.write(tmp_path), tmp_path / "out", 16_000), HERE)
     assert report.quarantined == (0 if kept else 1)
 
 
@@ -200,7 +199,7 @@ def test_a_link_to_nothing_is_a_missing_clip(quarantine, tmp_path):
     draft.add("test", "b.mp3", None)
     release = draft.write(tmp_path)
     (release / "en" / "clips" / "b.mp3").symlink_to(tmp_path / "absent.mp3")
-    run_stage(ImportStage(release, tmp_path / "out", 16_000))
+    run_stage(ImportStage(release, tmp_path / "out", 16_000), HERE)
     assert quarantine(tmp_path / "out") == {"b.mp3": "file is missing"}
 
 

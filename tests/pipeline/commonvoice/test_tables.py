@@ -57,8 +57,8 @@ def row(clip: str, sentence: str, age: str = "") -> dict[str, str]:
             b"a.mp3\tHi\\tho\\\t\n", [row("a.mp3", "Hi\\tho\\")], id="backslashes-are-letters"
         ),
         pytest.param(
-            "a.mp3\tÖl – „süß“ 🙂\u2028\u0085\v\f.\t\n".encode(),
-            [row("a.mp3", "Öl – „süß“ 🙂\u2028\u0085\v\f.")],
+            "a.mp3\tÖl – „süß“ 🙂\u2028\u0085\v\f\r.\t\n".encode(),
+            [row("a.mp3", "Öl – „süß“ 🙂\u2028\u0085\v\f\r.")],
             id="only-a-line-feed-ends-a-line",
         ),
         pytest.param(b"a.mp3\t\t\n", [row("a.mp3", "")], id="empty-fields"),
