@@ -500,8 +500,13 @@ def start_toy(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=before_exec,
+        preexec_fn=before_exec or heed_interrupts,
     )
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell does to jobs in the background, should the tests be one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_toy(

@@ -172,7 +172,7 @@ def test_a_hostile_name_writes_nothing_outside(draft, tmp_path, name):
     inner = tmp_path / "deep" / "er"
     (inner / "clips").mkdir(parents=True)
     good = {f"{BASE}/clips/a.mp3": b"a", f"{BASE}/train.tsv": draft.tables["train"]}
-    archive = pack(inner / "cv.tar.gz", good | {name: b"evil"})
+    archive = pack(inner / "cv.tar.gz", {name: b"evil"} | good)
     before = files_of(tmp_path)
     try:
         extract_archive(archive, inner / "out")

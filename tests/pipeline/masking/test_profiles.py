@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.masking.profiles import PILOT_PROFILES, PROFILES, HearingProfile, get_profile
 
-# Bisgaard, Vlaming & Dahlquist (2010), Trends in Amplification 14(2), table 5 and 6: dB HL.
+# Bisgaard, Vlaming & Dahlquist (2010), Trends in Amplification 14(2): dB HL.
 STANDARD_AUDIOGRAMS = """
       250   375   500   750  1000  1500  2000  3000  4000  6000
 N1     10    10    10    10    10    10    15    20    30    40
