@@ -24,7 +24,6 @@ from models.wav2vec2 import ONNX_FILE, Wav2Vec2Preprocessor, open_session
 from pipeline.audio import SAMPLING_RATE
 from pipeline.corpus import AUDIO_TYPE, files_digest, open_corpus, write_path
 from pipeline.errors import ClipError, InputError
-from pipeline.masking.profiles import get_profile
 from pipeline.stage import (
     Kept,
     Output,
@@ -119,6 +118,9 @@ class EvaluateStage:
         sizes = {split: len(self.samples(split)) // len(self.analysis.profiles) for split in wanted}
         return {s: n if self.limit is None else min(n, self.limit) for s, n in sizes.items()}
 
+    def prepare(self) -> None:
+        """Nothing is needed but the samples and the model, which were looked at already."""
+
     def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
         """Evaluate some clips under every profile."""
         samples = self.samples(split)
@@ -186,7 +188,7 @@ class EvaluateStage:
         decoded = self.preprocessor.decode(heard.logits, heard.n_frames)
         hypothesis = self.preprocessor.normalize_text(decoded)
         metadata = sample_metadata(
-            profile=get_profile(sample.profile),
+            profile=samples.profile(sample_id),
             waveform=waveform,
             sampling_rate=self.preprocessor.sampling_rate,
             columns=columns,

@@ -53,11 +53,14 @@ class SampleSet:
     samples : tuple of Sample
     variants : Mapping[str, Split]
         Profile -> the split of its corpus.
+    profiles : Mapping[str, HearingProfile]
+        Name -> audiogram.
     """
 
     split: str
     samples: tuple[Sample, ...]
     variants: Mapping[str, Split]
+    profiles: Mapping[str, HearingProfile]
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -91,7 +94,7 @@ class SampleSet:
 
     def profile(self, sample_id: str) -> HearingProfile:
         """Look up the hearing profile a sample was filtered through."""
-        return get_profile(self.sample(sample_id).profile)
+        return self.profiles[self.sample(sample_id).profile]
 
     def waveform(self, sample_id: str) -> np.ndarray:
         """Decode a sample: float32 [shape=(n,)], mono, 16 kHz, unpadded."""
@@ -142,13 +145,31 @@ def open_samples(config: AnalysisConfig, split: str) -> SampleSet:
         for row in _chosen_rows(len(clip_ids), config)
         for profile in config.profiles
     )
-    return SampleSet(split, samples, variants)
+    profiles = {profile: _profile(config, profile) for profile in config.profiles}
+    return SampleSet(split, samples, variants, profiles)
+
+
+def _profile(config: AnalysisConfig, name: str) -> HearingProfile:
+    """Find the audiogram a variant was made with, which need not be a built-in one."""
+    folder = config.variant_folder(name)
+    recorded = open_corpus(folder).run().get("config", {}).get("profiles") or []
+    for entry in recorded:
+        if isinstance(entry, dict) and entry.get("name") == name:
+            try:
+                points = (tuple(entry["frequencies_hz"]), tuple(entry["thresholds_db_hl"]))
+                return HearingProfile(name, *points, str(entry.get("source", "")))
+            except (KeyError, TypeError) as error:
+                raise InputError(
+                    f"{folder}/run.json holds no audiogram for {name!r}; make the variant again "
+                    "with `pipeline mask --overwrite`"
+                ) from error
+    return get_profile(name)
 
 
 def _open_variant(config: AnalysisConfig, profile: str, split: str) -> Split:
-    get_profile(profile)  # an unknown one fails here, and not at its first sample
     folder = config.variant_folder(profile)
     if not folder.exists():
+        get_profile(profile)  # one that is unknown needs another remedy
         raise MissingPathError(
             f"{folder} does not exist: profile {profile!r} has no variant of the corpus yet; "
             f"make it with `pipeline mask`, or change data_root or profiles in conf/analysis.yaml"
@@ -184,7 +205,7 @@ def _check_aligned(config: AnalysisConfig, variants: Mapping[str, Split]) -> Non
 
 
 def _check_gains(config: AnalysisConfig, variants: Mapping[str, Split]) -> None:
-    """A gain shared by the profiles of a clip is one gain; two runs would choose two."""
+    """A loss between variants can be told from a gain only where all had the same gain."""
     if not all("output_gain_db" in variant.columns for variant in variants.values()):
         return
     modes = {

@@ -31,6 +31,7 @@ from transformers import (
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from models.clips import IGNORED_LABEL, Clips, Collator
+from models.network import make_model
 from models.wav2vec2 import Wav2Vec2Preprocessor
 from pipeline.corpus import Corpus, open_corpus
 from pipeline.errors import InputError
@@ -137,7 +138,7 @@ def train_ctc(
     output.mkdir(parents=True, exist_ok=True)
     write_processor(output)
     preprocessor = _prepare(output, architecture, checkpoint)
-    model = _make_model(output, checkpoint)
+    model = make_model(output, checkpoint)
     source = open_corpus(corpus)
     trainer = CtcTrainer(
         model,
@@ -320,12 +321,6 @@ def _prepare(
         config = Wav2Vec2Config(architectures=["Wav2Vec2ForCTC"], **keys)
         config.save_pretrained(output)
     return Wav2Vec2Preprocessor.from_folder(output)
-
-
-def _make_model(output: Path, checkpoint: Path | None) -> Wav2Vec2ForCTC:
-    if checkpoint is not None:
-        return Wav2Vec2ForCTC.from_pretrained(checkpoint)
-    return Wav2Vec2ForCTC(Wav2Vec2Config.from_pretrained(output))
 
 
 def _clips(

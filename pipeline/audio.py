@@ -6,6 +6,7 @@ Everything goes through libsndfile (WAV, FLAC, OGG, MP3) and the SoX resampler; 
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import soundfile
@@ -14,6 +15,13 @@ import soxr
 from pipeline.errors import ClipError
 
 SAMPLING_RATE = 16_000  # Hz; what wav2vec2 and Whisper take
+AudioFormat = Literal["flac24", "flac16", "wav32"]
+# Suffix and subtype, in libsndfile's words.
+AUDIO_FORMATS: dict[AudioFormat, tuple[str, str]] = {
+    "flac24": ("flac", "PCM_24"),
+    "flac16": ("flac", "PCM_16"),
+    "wav32": ("wav", "FLOAT"),
+}
 LOWEST_SAMPLING_RATE = 1_000  # Hz; less is a broken header, and resampling it would fill the memory
 
 
@@ -100,12 +108,29 @@ def load_mono(source: bytes | Path, sampling_rate: int = SAMPLING_RATE) -> np.nd
     return to_mono(decode(source), sampling_rate)
 
 
-def encode_flac(
-    waveform: np.ndarray, sampling_rate: int = SAMPLING_RATE, *, bits: int = 24
+def encode_audio(
+    waveform: np.ndarray,
+    sampling_rate: int = SAMPLING_RATE,
+    audio_format: AudioFormat = "flac24",
 ) -> bytes:
-    """Encode float32 [shape=(n,)] samples as FLAC with 16 or 24 bits; beyond ±1 is clipped."""
+    """Encode samples as a file.
+
+    Parameters
+    ----------
+    waveform : np.ndarray [shape=(n,), dtype=float32]
+    sampling_rate : int
+        In Hz.
+    audio_format : {"flac24", "flac16", "wav32"}
+        FLAC with 24 or 16 bits, where what is beyond ±1 is clipped; or WAV with float32 samples,
+        exact and three times as large.
+
+    Returns
+    -------
+    bytes
+    """
+    suffix, subtype = AUDIO_FORMATS[audio_format]
     buffer = io.BytesIO()
-    soundfile.write(buffer, waveform, sampling_rate, format="FLAC", subtype=f"PCM_{bits}")
+    soundfile.write(buffer, waveform, sampling_rate, format=suffix.upper(), subtype=subtype)
     return buffer.getvalue()
 
 

@@ -114,9 +114,26 @@ def mask(
     ] = None,
     profiles: Annotated[
         list[str] | None,
-        typer.Option(help="Hearing profiles, as --splits [default: normal,lfloss,hfloss]."),
+        typer.Option(
+            help="Hearing profiles, as --splits: names that `pipeline profiles` lists, flat40 and "
+            "the like, or files of audiograms, FILE or FILE:NAME [default: normal,lfloss,hfloss]."
+        ),
     ] = None,
     sample_rate: SampleRate = SAMPLING_RATE,
+    simulator: Annotated[
+        str,
+        typer.Option(
+            help="mask (attenuation), audibility (and an absolute threshold) or cochlear "
+            "(recruitment and smearing)."
+        ),
+    ] = "mask",
+    speech_level_db_spl: Annotated[
+        float, typer.Option(help="Level a clip is played at, for audibility and cochlear.")
+    ] = 65.0,
+    threshold: Annotated[
+        str,
+        typer.Option(help="How audibility loses what is too soft: noise covers it, gate cuts it."),
+    ] = "noise",
     interpolation: Annotated[
         str,
         typer.Option(
@@ -131,6 +148,9 @@ def mask(
             "scale, which cancels the loss), limit (only what would clip), none."
         ),
     ] = "shared",
+    audio_format: Annotated[
+        str, typer.Option(help="How variants are stored: flac24, flac16 or wav32 (exact).")
+    ] = "flac24",
     n_fft: Annotated[int, typer.Option(help="Window length in samples.")] = 2048,
     hop_length: Annotated[int, typer.Option(help="Samples between windows.")] = 512,
     batch_size: Annotated[
@@ -148,23 +168,33 @@ def mask(
 ) -> None:
     """Simulate hearing losses: one corpus in, one row-aligned variant per profile out.
 
-    Each clip is decoded once, attenuated by every profile's audiogram, and stored as 24-bit FLAC.
-    A clip that fails for one profile is quarantined for all.
+    Each clip is decoded once, changed as every profile asks, and stored as 24-bit FLAC. A clip
+    that fails for one profile is quarantined for all.
     """
     configure_logging(log_level)
+    from pipeline.audio import AUDIO_FORMATS
     from pipeline.corpus import corpus_root
+    from pipeline.masking.audibility import THRESHOLDS
+    from pipeline.masking.audiograms import resolve_profiles
     from pipeline.masking.mask import INTERPOLATIONS, NORMALIZATIONS, StftSettings
-    from pipeline.masking.profiles import PILOT_PROFILES, get_profile
+    from pipeline.masking.profiles import PILOT_PROFILES
+    from pipeline.masking.simulators import SIMULATORS, SimulationSettings
     from pipeline.masking.stage import MaskStage
     from pipeline.report import perform
 
     stage = MaskStage(
         input_dir,
         output_base or corpus_root(input_dir),
-        tuple(get_profile(name) for name in split_names(profiles) or PILOT_PROFILES),
+        resolve_profiles(split_names(profiles) or PILOT_PROFILES),
         StftSettings(sample_rate, n_fft, hop_length),
-        one_of("--interpolation", interpolation, INTERPOLATIONS),
+        SimulationSettings(
+            one_of("--simulator", simulator, SIMULATORS),
+            one_of("--interpolation", interpolation, INTERPOLATIONS),
+            speech_level_db_spl,
+            one_of("--threshold", threshold, THRESHOLDS),
+        ),
         one_of("--normalize", normalize, NORMALIZATIONS),
+        one_of("--audio-format", audio_format, tuple(AUDIO_FORMATS)),
         split_names(splits),
         limit,
     )
@@ -177,7 +207,10 @@ def logmel(
     input_dataset: Annotated[Path, typer.Option("--input-dataset", "-i", help="Corpus to read.")],
     output_dataset: Annotated[Path, typer.Option("--output-dataset", "-o", help="To write.")],
     model_size: Annotated[
-        str, typer.Option(help="Whisper model: tiny … large-v3; only large-v3 has 128 mel bins.")
+        str,
+        typer.Option(
+            help="Whisper model: tiny … large-v3, turbo; the last two have 128 mel bins, others 80."
+        ),
     ] = "large-v3",
     chunk_length: Annotated[int, typer.Option(min=1, help="Seconds a feature covers.")] = 30,
     layout: Annotated[
@@ -255,16 +288,68 @@ def run(
 
 
 @app.command()
-def profiles(as_json: Json = False) -> None:
-    """List the hearing profiles and their audiograms."""
+def profiles(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Profiles or audiogram files, as `pipeline mask` takes them."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw them into this file: .png, .svg or .pdf.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List hearing profiles: audiograms, averages and grades; all the built-in ones by default."""
+    from pipeline.masking.audiograms import resolve_profiles
     from pipeline.masking.profiles import PROFILES
-    from pipeline.report import print_profiles
+    from pipeline.report import describe_profile, print_profiles
 
+    chosen = resolve_profiles(split_names(names) or tuple(PROFILES))
+    if plot:
+        from pipeline.masking.plot import plot_audiograms
+
+        plot_audiograms(chosen, plot)
     if as_json:
-        listing = {name: profile.as_json() for name, profile in PROFILES.items()}
-        print(json.dumps(listing, indent=2))
+        print(json.dumps({profile.name: describe_profile(profile) for profile in chosen}, indent=2))
     else:
-        print_profiles(tuple(PROFILES.values()))
+        print_profiles(chosen)
+        if plot:
+            print(f"drawn in {plot}")
+
+
+@app.command()
+def validate(
+    output: Annotated[Path, typer.Argument(help="Folder that import, mask or logmel has made.")],
+    acoustics: Annotated[
+        bool,
+        typer.Option(
+            "--acoustics", help="Of a mask variant: hold its sound against that of its source."
+        ),
+    ] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Corpus that was masked [default: OUTPUT without _<profile>]."),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many clips are listened to.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Which clips are.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Check what a stage has made: shards, counts, ids, audio, alignment of variants, acoustics.
+
+    Prints every check with what was measured and what is allowed, and changes nothing. Exits with
+    status 1 if one failed. Takes seconds; with --acoustics, one for every 25 clips of the sample.
+    """
+    configure_logging()
+    if source and not acoustics:
+        raise InputError("--source says what --acoustics compares with; give both")
+    from pipeline.checks import conclude
+    from pipeline.masking.verification import verify_variant
+    from pipeline.validate import examine
+
+    examined = examine(output, sample, seed)
+    checks = verify_variant(examined, acoustics=acoustics, source=source)
+    conclude(examined.root, (*examined.checks, *checks), as_json=as_json)
 
 
 def _options(

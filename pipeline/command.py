@@ -6,6 +6,7 @@ Exit status 0: done. 1: finished, but a check failed or too many clips were quar
 
 import logging
 import os
+import re
 import sys
 from typing import NoReturn, TypeVar
 
@@ -20,6 +21,8 @@ from pipeline.masking.profiles import PROFILES
 Choice = TypeVar("Choice", bound=str)
 OPTIONS_OF_SEVERAL = ("--splits", "--profiles")
 WORDS_OF_SEVERAL = {*SPLIT_ORDER, "dev", *PROFILES}
+# Profiles that no list can name: flat ones, and those of files.
+PROFILE_WORD = re.compile(r"flat[\d.]+|.+\.(yaml|yml|csv)(:[^:/]+)?", re.IGNORECASE)
 INTERRUPTED = 130
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -54,12 +57,17 @@ def gather(arguments: list[str]) -> list[str]:
     """
     gathered: list[str] = []
     for argument in arguments:
-        several = len(gathered) > 1 and gathered[-2] in OPTIONS_OF_SEVERAL
-        if several and argument in WORDS_OF_SEVERAL:
+        option = gathered[-2] if len(gathered) > 1 else ""
+        if option in OPTIONS_OF_SEVERAL and _is_meant(option, argument):
             gathered[-1] += f",{argument}"
         else:
             gathered.append(argument)
     return gathered
+
+
+def _is_meant(option: str, word: str) -> bool:
+    profile = option == "--profiles" and PROFILE_WORD.fullmatch(word) is not None
+    return profile or word in WORDS_OF_SEVERAL
 
 
 def hyphenate(arguments: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ again. This module imports none of them: each runs in a process of its own, as i
 """
 
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ MODULE_OF = {
     "models": "models.cli",
     "analyze": "hearing_analysis.cli",
 }
+INTERRUPTED = 130  # exit status of a step that was
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def run_recipe(path: Path, *, until: str | None = None, dry_run: bool = False) -
         If the recipe cannot be read, or has no step named ``until``.
     CheckFailed
         If a step fails; it has said why.
+    KeyboardInterrupt
+        If a step was interrupted.
     """
     steps = _up_to(read_recipe(path), until)
     console = Console(stderr=True, highlight=False)
@@ -132,6 +136,8 @@ def _up_to(steps: tuple[Step, ...], until: str | None) -> tuple[Step, ...]:
 def _run(step: Step, console: Console) -> None:
     started = time.monotonic()
     status = subprocess.run(step.command, check=False).returncode
+    if status in (INTERRUPTED, -signal.SIGINT):
+        raise KeyboardInterrupt
     if status:
         failure = InputError if status == 2 else CheckFailed
         raise failure(f"the step `{step}` ended with status {status}; mend it and run again")

@@ -73,6 +73,9 @@ class Stage(Protocol):
     def split_sizes(self) -> Mapping[str, int]:
         """Count the input rows of every split."""
 
+    def prepare(self) -> None:
+        """Load what every row needs, so that it fails before anything is written."""
+
     def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
         """Make rows ``start`` to ``stop`` of a split, one result per input row, in order."""
 
@@ -170,6 +173,7 @@ def run_stage(stage: Stage, options: RunOptions | None = None) -> StageReport:
             if options.overwrite:
                 clear(roots)
             if not _is_complete(stage, tasks, description):
+                stage.prepare()
                 _begin(roots, description)
                 _work(stage, tasks, options.num_workers)
                 _finish(stage, tasks, description, started)
@@ -261,6 +265,7 @@ def _run_share(
     roots = [output.root for output in stage.outputs]
     index, count = options.shard or (0, 1)
     if None in [status_of(root, description) for root in roots]:
+        stage.prepare()
         with lock(roots, exclusive=True, patience_seconds=ARRAY_PATIENCE_SECONDS):
             if not _is_complete(stage, tasks, description):
                 _begin(roots, description)

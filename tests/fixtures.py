@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from pipeline.audio import SAMPLING_RATE, encode_flac
+from pipeline.audio import SAMPLING_RATE, encode_audio
 from pipeline.corpus import (
     AUDIO_TYPE,
     corpus_schema,
@@ -100,7 +100,7 @@ def make_waveform(index: int, seconds: float) -> np.ndarray:
 
 def _row(split: str, index: int, n_clips: int, profile: str, gain: float) -> dict:
     seconds = 1.5 * WINDOW_SECONDS if index == n_clips - 1 else 0.4 + 0.1 * index
-    audio = encode_flac(gain * make_waveform(index, seconds))
+    audio = encode_audio(gain * make_waveform(index, seconds))
     return {
         "id": f"{split}-{index}",
         "client_id": f"speaker-{index}",

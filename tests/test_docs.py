@@ -34,7 +34,7 @@ READING_ORDER = (
     *(
         f"docs/{name}.md"
         for name in (
-            *("README", "corpus", "masking", "logmel", "models", "analysis"),
+            *("README", "corpus", "masking", "validate", "logmel", "models", "analysis"),
             *("tensorleap", "architecture"),
         )
     ),

@@ -5,6 +5,7 @@ come from this one script::
 
     python examples/mini-corpus/generate.py OUT                     # the shipped one
     python examples/mini-corpus/generate.py OUT --size training     # about 9 hours, not shipped
+    python examples/mini-corpus/generate.py OUT --size voices       # 13 hours, 1,388 voices
 
 It needs ``espeak-ng`` on the PATH. The same version of it, of libsndfile and of this script give
 the same bytes; README.md names the versions used.
@@ -19,13 +20,14 @@ import re
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 import yaml
+from timbres import make_timbre, timbre_data
 
 HERE = Path(__file__).parent
 SEED = 20261121
@@ -85,6 +87,10 @@ class Size:
     everyday: dict[str, int]
     grammar: int
     voices: dict[str, int]
+    # Further training voices, each with a timbre drawn at random instead of one of espeak-ng's own.
+    random_voices: int = 0
+    # The size whose random numbers it draws; its own, unless told otherwise.
+    stream: str = ""
 
 
 SIZES = {
@@ -100,6 +106,14 @@ SIZES = {
         grammar=9000,
         voices={"train": 240, "dev": 36, "test": 0},
     ),
+    "voices": Size(
+        matrix={"train": 5000, "dev": 150, "test": 0},
+        everyday={"train": 220, "dev": 90, "test": 0},
+        grammar=13_000,
+        voices={"train": 352, "dev": 36, "test": 0},
+        random_voices=1000,
+        stream="training",
+    ),
 }
 
 
@@ -114,6 +128,7 @@ class Voice:
     age: str
     pitch: int  # espeak's 0 to 99
     words_per_minute: int
+    timbre_text: str = ""  # what espeak-ng reads for a timbre that is not one of its own
 
 
 @dataclass(frozen=True)
@@ -153,11 +168,16 @@ def plan(size: Size, name: str) -> Iterator[Utterance]:
     reserved = SIZES["shipped"].everyday["test"]
     taken = {"test": everyday[:reserved], "rest": everyday[reserved:]}
     matrix_test = set(matrix_sentences(random.Random(SEED), SIZES["shipped"].matrix["test"]))
+    matrix_used = set(matrix_test)
     number = 0
     for split in ("train", "dev", "test"):
-        rng = random.Random(f"{SEED}-{name}-{split}")
+        rng = random.Random(f"{SEED}-{size.stream or name}-{split}")
         voices = make_voices(rng, split, size.voices[split])
-        sentences = [(text, MATRIX_DOMAIN) for text in matrix_of(rng, split, size, matrix_test)]
+        if split == "train":
+            voices += random_voices(random.Random(f"{SEED}-timbres"), size.random_voices)
+        matrix = matrix_of(rng, split, size, matrix_test, matrix_used)
+        matrix_used.update(matrix)
+        sentences = [(text, MATRIX_DOMAIN) for text in matrix]
         if split == "test":
             sentences += taken["test"][: size.everyday["test"]]
         else:
@@ -182,12 +202,14 @@ def read_everyday() -> list[tuple[str, str]]:
     return rows
 
 
-def matrix_of(rng: random.Random, split: str, size: Size, test: set[str]) -> list[str]:
-    """Matrix sentences of a split; those of test are in no other."""
+def matrix_of(
+    rng: random.Random, split: str, size: Size, test: set[str], used: set[str]
+) -> list[str]:
+    """Matrix sentences of a split; no two splits share one."""
     if split == "test":
         return sorted(test)[: size.matrix["test"]]
     extra = matrix_sentences(rng, size.matrix[split] + len(test))
-    return [sentence for sentence in extra if sentence not in test][: size.matrix[split]]
+    return [sentence for sentence in extra if sentence not in used][: size.matrix[split]]
 
 
 def matrix_sentences(rng: random.Random, count: int) -> list[str]:
@@ -237,6 +259,18 @@ def make_voice(rng: random.Random, timbre: str, accent: str) -> Voice:
     )
 
 
+def random_voices(rng: random.Random, count: int) -> list[Voice]:
+    """Speakers whose timbres are drawn at random, so that no two sound alike."""
+    voices = []
+    for number in range(count):
+        gender = rng.choice(["female_feminine", "male_masculine"])
+        name = f"drawn{number:04d}"
+        voice = make_voice(rng, name, rng.choice(list(ACCENTS)))
+        text = make_timbre(rng, name, female=gender == "female_feminine")
+        voices.append(replace(voice, gender=gender, timbre_text=text))
+    return voices
+
+
 def write_clip(job: tuple[Path, Utterance]) -> int:
     """Speak, add the room's noise, encode as MP3; returns the duration in milliseconds."""
     path, utterance = job
@@ -252,7 +286,8 @@ def speak(voice: Voice, sentence: str) -> np.ndarray:
     """Synthesise: float32 [shape=(n,)] at SAMPLING_RATE."""
     command = ["espeak-ng", "-v", f"{voice.accent}+{voice.timbre}", "-p", str(voice.pitch)]
     command += ["-s", str(voice.words_per_minute), "--stdout", "--", sentence]
-    wav = subprocess.run(command, check=True, capture_output=True).stdout
+    with timbre_data(voice.timbre, voice.timbre_text) as environment:
+        wav = subprocess.run(command, check=True, capture_output=True, env=environment).stdout
     waveform, rate = soundfile.read(io.BytesIO(wav), dtype="float32")
     return soxr.resample(waveform, rate, SAMPLING_RATE)
 

@@ -1,24 +1,9 @@
 """Which hearing a clip was filtered through: the audiogram in numbers and in a word."""
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from pipeline.masking.profiles import HearingProfile
+from pipeline.masking.profiles import HearingProfile
+from pipeline.masking.severity import pure_tone_average, thresholds_at, who_grade
 
 OCTAVES_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
-PURE_TONE_AVERAGE_HZ = (500, 1000, 2000, 4000)
-
-# World report on hearing (WHO, 2021), table 1.1: grade and the average it starts at, in dB HL.
-SEVERITY_FROM_DB = (
-    ("complete", 95.0),
-    ("profound", 80.0),
-    ("severe", 65.0),
-    ("moderately_severe", 50.0),
-    ("moderate", 35.0),
-    ("mild", 20.0),
-)
 
 TYPES: dict[str, type] = {
     "name": str,
@@ -28,7 +13,7 @@ TYPES: dict[str, type] = {
 }
 
 
-def profile_metadata(profile: "HearingProfile") -> dict[str, float | str | None]:
+def profile_metadata(profile: HearingProfile) -> dict[str, float | str | None]:
     """Describe one hearing profile.
 
     Parameters
@@ -41,10 +26,11 @@ def profile_metadata(profile: "HearingProfile") -> dict[str, float | str | None]
     -------
     dict[str, float | str | None]
         The keys of `TYPES`, always, in that order. ``pure_tone_average_db`` is the mean at 0.5, 1,
-        2 and 4 kHz; ``severity`` is its grade by the World Health Organization.
+        2 and 4 kHz; ``severity`` is its grade by the World Health Organization, see
+        :mod:`pipeline.masking.severity`.
     """
-    average_db = float(_thresholds_db(profile, PURE_TONE_AVERAGE_HZ).mean())
-    attenuation_db = _thresholds_db(profile, OCTAVES_HZ)
+    average_db = pure_tone_average(profile)
+    attenuation_db = thresholds_at(profile, tuple(map(float, OCTAVES_HZ)))
     return {
         "name": profile.name,
         **{
@@ -52,17 +38,5 @@ def profile_metadata(profile: "HearingProfile") -> dict[str, float | str | None]
             for frequency_hz, value in zip(OCTAVES_HZ, attenuation_db, strict=True)
         },
         "pure_tone_average_db": average_db,
-        "severity": severity(average_db),
+        "severity": who_grade(average_db),
     }
-
-
-def severity(pure_tone_average_db: float) -> str:
-    """Grade of a hearing loss, from ``none`` to ``complete``; a grade includes its lower limit."""
-    for grade, from_db in SEVERITY_FROM_DB:
-        if pure_tone_average_db >= from_db:
-            return grade
-    return "none"
-
-
-def _thresholds_db(profile: "HearingProfile", at_hz: tuple[int, ...]) -> np.ndarray:
-    return np.interp(np.log2(at_hz), np.log2(profile.frequencies_hz), profile.thresholds_db_hl)

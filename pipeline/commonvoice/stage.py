@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.audio import decode, encode_flac, to_mono
+from pipeline.audio import decode, encode_audio, to_mono
 from pipeline.commonvoice.release import (
     DEFAULT_SPLITS,
     Release,
@@ -132,6 +132,9 @@ class ImportStage:
             for split, table in self.tables.items()
         }
 
+    def prepare(self) -> None:
+        """Nothing is needed but the clips."""
+
     def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
         """Decode, mix down, resample and encode the clips of some rows."""
         for row in self.tables[split].rows(start, stop):
@@ -154,7 +157,7 @@ class ImportStage:
         columns.update({name: _count(row[name]) for name in COUNTS if name in row})
         columns["id"] = stem
         columns["duration_s"] = len(waveform) / self.sampling_rate
-        flac = encode_flac(waveform, self.sampling_rate)
+        flac = encode_audio(waveform, self.sampling_rate)
         return {**columns, "audio": {"bytes": flac, "path": f"{stem}.flac"}}
 
 

@@ -118,6 +118,10 @@ class LogMelStage:
             for split, size in sizes.items()
         }
 
+    def prepare(self) -> None:
+        """Load the tokenizer."""
+        label_ids("", self.labels)
+
     def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
         """Compute the features of some rows, in the order of the output."""
         source = self._split(split)

@@ -48,7 +48,7 @@ def label_ids(sentence: str, settings: LabelSettings) -> list[int]:
     Raises
     ------
     InputError
-        If the tokenizer cannot be loaded.
+        If the tokenizer cannot be loaded, or does not know the language.
     """
     return list(_load(settings)(sentence).input_ids)
 
@@ -56,7 +56,13 @@ def label_ids(sentence: str, settings: LabelSettings) -> list[int]:
 @functools.cache
 def _load(settings: LabelSettings) -> Any:
     from transformers import WhisperTokenizer
+    from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
+    if settings.language.lower() not in {*TO_LANGUAGE_CODE, *TO_LANGUAGE_CODE.values()}:
+        known = ", ".join(TO_LANGUAGE_CODE.values())
+        raise InputError(
+            f"--language {settings.language!r} is none that Whisper knows; its codes are: {known}"
+        )
     source = settings.tokenizer or str(SHIPPED_TOKENIZER)
     try:
         return WhisperTokenizer.from_pretrained(

@@ -6,6 +6,8 @@ once; each profile multiplies it by its gains and transforms it back. Convention
 result equals ``istft(stft(y) * gain)`` there. The gains are real: phase and timing are untouched.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +22,8 @@ Interpolation = Literal["auto", "linear", "octave"]
 Normalization = Literal["shared", "peak", "limit", "none"]
 INTERPOLATIONS: tuple[Interpolation, ...] = ("auto", "linear", "octave")
 NORMALIZATIONS: tuple[Normalization, ...] = ("shared", "peak", "limit", "none")
+FRAMES_AT_ONCE = 64  # what stays in a core's cache
+Gate = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,9 @@ def gains(
     return (10.0 ** (-np.array(curves) / 20)).astype(np.float32)
 
 
-def apply_mask(waveform: np.ndarray, gains: np.ndarray, settings: StftSettings) -> np.ndarray:
+def apply_mask(
+    waveform: np.ndarray, gains: np.ndarray, settings: StftSettings, gate: Gate | None = None
+) -> np.ndarray:
     """Filter a clip by every row of gains.
 
     Parameters
@@ -116,6 +122,9 @@ def apply_mask(waveform: np.ndarray, gains: np.ndarray, settings: StftSettings) 
         At least one sample, all finite.
     gains : np.ndarray [shape=(n_profiles, n_fft / 2 + 1)]
     settings : StftSettings
+    gate : callable, optional
+        Given masked frames [shape=(n_frames, n_fft / 2 + 1), dtype=complex64], says which of their
+        cells are kept.
 
     Returns
     -------
@@ -126,34 +135,47 @@ def apply_mask(waveform: np.ndarray, gains: np.ndarray, settings: StftSettings) 
     ClipError
         If the waveform is empty, not one-dimensional, or not finite.
     """
+    waveform = checked(waveform)
+    if gate is not None:
+        return _filter(waveform, gains, settings, gate)
+    flat = np.ptp(gains, axis=1) == 0  # the same at all frequencies: needs no transform
+    masked = np.empty((len(gains), len(waveform)), dtype=np.float32)
+    masked[flat] = gains[flat, :1] * waveform
+    if not flat.all():
+        masked[~flat] = _filter(waveform, gains[~flat], settings)
+    return masked
+
+
+def checked(waveform: np.ndarray) -> np.ndarray:
+    """Return a waveform as float32 [shape=(n,)].
+
+    Raises
+    ------
+    ClipError
+        If it is empty, not one-dimensional, or not finite.
+    """
     waveform = np.asarray(waveform, dtype=np.float32)
     if waveform.ndim != 1 or not len(waveform):
         raise ClipError(f"a mono waveform is needed, not one of shape {waveform.shape}")
     if not np.isfinite(waveform).all():
         raise ClipError("NaN or infinite samples")
-    window = _window(settings)
-    spectrum = scipy.fft.rfft(_frames(waveform, settings) * window, axis=-1)
-    normalizer = _overlap_add(np.broadcast_to(window**2, (len(spectrum), len(window))), settings)
-    start = settings.n_fft // 2
-    kept = slice(start, start + len(waveform))
-    masked = np.empty((len(gains), len(waveform)), dtype=np.float32)
-    for row, gain in zip(masked, gains, strict=True):
-        frames = scipy.fft.irfft(spectrum * gain, n=settings.n_fft, axis=-1) * window
-        row[:] = _overlap_add(frames, settings)[kept] / normalizer[kept]
-    return masked
+    return waveform
 
 
-def normalize(waveforms: np.ndarray, mode: Normalization) -> Masked:
+def normalize(waveforms: np.ndarray, mode: Normalization, peak: float) -> Masked:
     """Bring the variants of one clip to a level that can be stored.
 
     Parameters
     ----------
     waveforms : np.ndarray [shape=(n_profiles, n), dtype=float32]
     mode : {"shared", "peak", "limit", "none"}
-        ``shared``: one gain for all variants, the loudest peak to full scale, so that a loss stays
-        a loss. ``peak``: each variant to its own full scale, as the pilot did; it cancels much of
-        the loss. ``limit``: one gain for all, only where something would clip. ``none``: no gain;
-        what exceeds full scale is clipped when it is stored.
+        ``shared``: the gain that would bring the clip itself to full scale, for all its variants,
+        so that a loss stays a loss, whatever other profiles are in the run. ``peak``: each variant
+        to its own full scale, as the pilot did; it cancels much of the loss. ``limit``: one gain
+        for all, only where something would clip. ``none``: no gain; what exceeds full scale is
+        clipped when it is stored.
+    peak : float
+        Largest magnitude of the clip.
 
     Returns
     -------
@@ -161,7 +183,8 @@ def normalize(waveforms: np.ndarray, mode: Normalization) -> Masked:
         Digital silence is left as it is, with a gain of 0 dB.
     """
     peaks = np.abs(waveforms).max(axis=1).astype(np.float64)
-    loudest = np.full_like(peaks, peaks.max())
+    # A variant louder than its clip, by a negative threshold or by added noise, must not clip.
+    loudest = np.full_like(peaks, max(peaks.max(), peak if mode == "shared" else 0.0))
     divisors = {
         "shared": loudest,
         "peak": peaks,
@@ -173,8 +196,40 @@ def normalize(waveforms: np.ndarray, mode: Normalization) -> Masked:
     return Masked(scaled, -20 * np.log10(divisors) + 0.0)
 
 
-def _window(settings: StftSettings) -> np.ndarray:
-    return get_window("hann", settings.n_fft).astype(np.float32)
+def _filter(
+    waveform: np.ndarray, gains: np.ndarray, settings: StftSettings, gate: Gate | None = None
+) -> np.ndarray:
+    """Transform, multiply by every row of gains, and transform back."""
+    n_fft, hop = settings.n_fft, settings.hop_length
+    analysis, synthesis = _windows(n_fft, hop)
+    frames = _frames(waveform, settings)
+    # One extra window so that the samples behind the last frame exist, if only as zeros.
+    total = np.zeros((len(gains), (len(frames) - 1) * hop + 2 * n_fft), dtype=np.float32)
+    for first in range(0, len(frames), FRAMES_AT_ONCE):
+        spectrum = scipy.fft.rfft(frames[first : first + FRAMES_AT_ONCE] * analysis, axis=-1)
+        for row, gain in zip(total, gains, strict=True):
+            heard = spectrum * gain
+            if gate is not None:
+                heard *= gate(heard)
+            masked = scipy.fft.irfft(heard, n=n_fft, axis=-1, overwrite_x=True)
+            masked *= synthesis
+            _overlap_add(masked, row[first * hop :], hop)
+    _correct_edges(total, len(frames), settings)
+    return total[:, n_fft // 2 : n_fft // 2 + len(waveform)]
+
+
+@functools.lru_cache(maxsize=4)
+def _windows(n_fft: int, hop_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Analysis window, and the synthesis window that has the division of the inverse within it.
+
+    The inverse divides by the sum of the squared windows over each sample. Where all windows that
+    can cover a sample do, that sum depends on the sample's place within a hop only, so the window
+    is divided instead, once and for all.
+    """
+    window = get_window("hann", n_fft).astype(np.float32)
+    sums = np.zeros(hop_length)
+    np.add.at(sums, np.arange(n_fft) % hop_length, window.astype(np.float64) ** 2)
+    return window, (window / sums[np.arange(n_fft) % hop_length]).astype(np.float32)
 
 
 def _frames(waveform: np.ndarray, settings: StftSettings) -> np.ndarray:
@@ -184,14 +239,28 @@ def _frames(waveform: np.ndarray, settings: StftSettings) -> np.ndarray:
     return windows[:: settings.hop_length]
 
 
-def _overlap_add(frames: np.ndarray, settings: StftSettings) -> np.ndarray:
+def _overlap_add(frames: np.ndarray, total: np.ndarray, hop: int) -> None:
+    """Add frames [shape=(n_frames, n_fft)] to a signal, one hop apart."""
     n_frames, n_fft = frames.shape
-    hop = settings.hop_length
-    # One extra window so that the samples behind the last frame exist, if only as zeros.
-    total = np.zeros((n_frames - 1) * hop + 2 * n_fft, dtype=np.float32)
-    n_blocks = -(-n_fft // hop)
-    for block in range(n_blocks):
-        piece = frames[:, block * hop : (block + 1) * hop]
-        target = total[block * hop : block * hop + n_frames * hop].reshape(n_frames, hop)
+    for start in range(0, n_fft, hop):
+        piece = frames[:, start : start + hop]
+        target = total[start : start + n_frames * hop].reshape(n_frames, hop)
         target[:, : piece.shape[1]] += piece
-    return total
+
+
+def _correct_edges(total: np.ndarray, n_frames: int, settings: StftSettings) -> None:
+    """Divide by the true sum where fewer windows overlap: near both ends."""
+    n_fft, hop = settings.n_fft, settings.hop_length
+    analysis, synthesis = _windows(n_fft, hop)
+    # Of a longer signal the middle is right as it is, so a shorter one has the same edges.
+    n_edge = -(-n_fft // hop)
+    n_short = min(n_frames, 2 * n_edge)
+    sums = np.zeros((n_short - 1) * hop + 2 * n_fft, dtype=np.float32)
+    _overlap_add(np.broadcast_to(analysis * synthesis, (n_short, n_fft)), sums, hop)
+    sums = np.maximum(sums, np.finfo(np.float32).tiny)
+    if n_short == n_frames:
+        total /= sums
+    else:
+        left = n_edge * hop
+        total[:, :left] /= sums[:left]
+        total[:, left - len(sums) :] /= sums[left:]

@@ -3,8 +3,11 @@
 ``normal``, ``lfloss`` and ``hfloss`` are the three profiles of the pilot study this project grew
 from. N1 to N7 (flat and moderately sloping) and S1 to S3 (steep) are the standard audiograms of
 Bisgaard, Vlaming & Dahlquist (2010), Trends in Amplification 14(2):113-120, also in IEC 60118-15.
+``flat40`` and the like are one threshold at all frequencies. Any other comes from a file
+(:mod:`pipeline.masking.audiograms`).
 """
 
+import re
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,6 +17,9 @@ from pipeline.errors import InputError
 # Audiometric frequencies in Hz, one octave apart.
 OCTAVES_HZ = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 LOWEST_DB_HL, HIGHEST_DB_HL = -20.0, 140.0
+# A profile's name becomes part of a folder's.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+FLAT = re.compile(r"flat(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class HearingProfile:
     Attributes
     ----------
     name : str
+        Letters, digits, ``.``, ``_`` and ``-``.
     frequencies_hz : tuple of float
         Ascending, at least one.
     thresholds_db_hl : tuple of float
@@ -44,6 +51,8 @@ class HearingProfile:
     def __post_init__(self) -> None:
         """Refuse what cannot be an audiogram."""
         frequencies, thresholds = self.frequencies_hz, self.thresholds_db_hl
+        if not NAME.fullmatch(self.name):
+            self._refuse("a name that cannot be part of a folder's; use letters, digits and . _ -")
         if not frequencies or len(frequencies) != len(thresholds):
             self._refuse(
                 f"{len(frequencies)} frequencies and {len(thresholds)} thresholds; "
@@ -93,15 +102,21 @@ PILOT_PROFILES = ("normal", "lfloss", "hfloss")
 
 
 def get_profile(name: str) -> HearingProfile:
-    """Look a built-in profile up by its name.
+    """Look a built-in profile up by its name; ``flat<dB>`` makes a flat one.
 
     Raises
     ------
     InputError
         If there is none of that name; the message lists those there are.
     """
+    flat = FLAT.fullmatch(name)
+    if flat:
+        return HearingProfile(name, OCTAVES_HZ, (float(flat[1]),) * len(OCTAVES_HZ), "flat")
     try:
         return PROFILES[name]
     except KeyError:
         known = ", ".join(PROFILES)
-        raise InputError(f"unknown hearing profile {name!r}; the known ones are: {known}") from None
+        raise InputError(
+            f"unknown hearing profile {name!r}; the known ones are: {known}, flat<dB> such as "
+            "flat40, and those of an audiogram file such as mine.yaml or mine.csv"
+        ) from None

@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.audio import encode_flac
+from pipeline.audio import AUDIO_FORMATS, AudioFormat, encode_audio
 from pipeline.corpus import AUDIO_TYPE, Corpus, Split, open_corpus
 from pipeline.errors import ClipError, InputError
-from pipeline.masking.mask import (
-    Interpolation,
-    Masked,
-    Normalization,
-    StftSettings,
-    apply_mask,
-    gains,
-    normalize,
-)
+from pipeline.masking.mask import Masked, Normalization, StftSettings, normalize
 from pipeline.masking.profiles import HearingProfile
+from pipeline.masking.simulators import SimulationSettings, Simulator, make_simulator
 from pipeline.stage import Kept, Output, Quarantined, corpus_digest
 
 
@@ -38,8 +31,11 @@ class MaskStage:
     profiles : tuple of HearingProfile
     settings : StftSettings
         Its sampling rate is the one of the output.
-    interpolation, normalization
-        See :mod:`pipeline.masking.mask`.
+    simulation : SimulationSettings
+    normalization : {"shared", "peak", "limit", "none"}
+        See :func:`pipeline.masking.mask.normalize`.
+    audio_format : {"flac24", "flac16", "wav32"}
+        How variants are stored.
     splits : tuple of str, optional
         Only these.
     limit : int, optional
@@ -50,17 +46,20 @@ class MaskStage:
     output_base: Path
     profiles: tuple[HearingProfile, ...]
     settings: StftSettings = field(default_factory=StftSettings)
-    interpolation: Interpolation = "auto"
+    simulation: SimulationSettings = field(default_factory=SimulationSettings)
     normalization: Normalization = "shared"
+    audio_format: AudioFormat = "flac24"
     splits: tuple[str, ...] | None = None
     limit: int | None = None
     name: str = field(default="mask", init=False)
+    simulator: Simulator = field(init=False)
 
     def __post_init__(self) -> None:
-        """Refuse two variants of one name."""
+        """Refuse two variants of one name, and what no simulator can do."""
         names = [profile.name for profile in self.profiles]
         if not names or len(set(names)) != len(names):
             raise InputError(f"profiles {', '.join(names)!r}; name at least one, and each once")
+        self.simulator = make_simulator(self.profiles, self.settings, self.simulation)
 
     @property
     def sampling_rate(self) -> int:
@@ -79,9 +78,9 @@ class MaskStage:
             "source": self.corpus.root.name,
             "profiles": [profile.as_json() for profile in self.profiles],
             "stft": asdict(self.settings),
-            "interpolation": self.interpolation,
+            **self.simulation.as_json(),
             "normalization": self.normalization,
-            "audio_format": "flac24",
+            "audio_format": self.audio_format,
             "splits": list(self.splits) if self.splits else None,
             "limit": self.limit,
         }
@@ -136,9 +135,8 @@ class MaskStage:
             for split, size in sizes.items()
         }
 
-    @cached_property
-    def _gains(self) -> np.ndarray:
-        return gains(self.profiles, self.settings, self.interpolation)
+    def prepare(self) -> None:
+        """Nothing is needed but the clips."""
 
     def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
         """Decode each clip once, mask it for all profiles, encode the variants."""
@@ -155,7 +153,8 @@ class MaskStage:
 
     def mask(self, waveform: np.ndarray) -> Masked:
         """Mask and normalise one clip: float32 [shape=(n,)] at the output's sampling rate."""
-        return normalize(apply_mask(waveform, self._gains, self.settings), self.normalization)
+        variants = self.simulator.simulate(waveform)
+        return normalize(variants, self.normalization, float(np.abs(waveform).max()))
 
     def _variants(
         self, row: Mapping[str, Any], name: str, masked: Masked
@@ -164,7 +163,8 @@ class MaskStage:
         for profile, waveform, gain in zip(
             self.profiles, masked.waveforms, masked.output_gain_db, strict=True
         ):
-            audio = {"bytes": encode_flac(waveform, rate), "path": f"{name}.flac"}
+            sound = encode_audio(waveform, rate, self.audio_format)
+            audio = {"bytes": sound, "path": f"{name}.{AUDIO_FORMATS[self.audio_format][0]}"}
             yield {**row, "audio": audio, "profile": profile.name, "output_gain_db": float(gain)}
 
 

@@ -10,7 +10,7 @@ from hearing_analysis.metadata import HANDLERS, column_types, sample_metadata
 from hearing_analysis.metadata import clip as clip_handler
 from hearing_analysis.metadata import profile as profile_handler
 from hearing_analysis.metadata.clip import clip_metadata
-from hearing_analysis.metadata.profile import OCTAVES_HZ, profile_metadata, severity
+from hearing_analysis.metadata.profile import OCTAVES_HZ, profile_metadata
 from pipeline.masking.profiles import PROFILES, HearingProfile, get_profile
 
 CLIP = {
@@ -52,31 +52,6 @@ def test_pure_tone_average_and_severity(name: str, average_db: float, grade: str
     assert found["severity"] == grade
 
 
-@pytest.mark.parametrize(
-    ("average_db", "grade"),
-    [
-        (-10, "none"),
-        (19.99, "none"),
-        (20, "mild"),
-        (34.99, "mild"),
-        (35, "moderate"),
-        (49.99, "moderate"),
-        (50, "moderately_severe"),
-        (64.99, "moderately_severe"),
-        (65, "severe"),
-        (79.99, "severe"),
-        (80, "profound"),
-        (94.99, "profound"),
-        (95, "complete"),
-        (120, "complete"),
-    ],
-)
-def test_severity_is_graded_as_the_world_health_organization_does(
-    average_db: float, grade: str
-) -> None:
-    assert severity(average_db) == grade
-
-
 def test_attenuation_at_the_audiogram_points_is_the_audiogram() -> None:
     found = profile_metadata(get_profile("hfloss"))
     values = [found[f"attenuation_db_{frequency}_hz"] for frequency in OCTAVES_HZ]
@@ -84,7 +59,7 @@ def test_attenuation_at_the_audiogram_points_is_the_audiogram() -> None:
 
 
 def test_attenuation_between_the_points_is_straight_over_octaves() -> None:
-    found = profile_metadata(HearingProfile("two points", (250.0, 4000.0), (20.0, 60.0), "test"))
+    found = profile_metadata(HearingProfile("two-points", (250.0, 4000.0), (20.0, 60.0), "test"))
     values = [found[f"attenuation_db_{frequency}_hz"] for frequency in OCTAVES_HZ]
     assert values == pytest.approx([20, 20, 30, 40, 50, 60, 60])
 

@@ -1,6 +1,8 @@
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from fixtures import CLIPS_OF_SPLIT, GAINS, SENTENCES, make_corpora, make_waveform, write_split
 
@@ -57,6 +59,33 @@ def test_columns_hold_the_corpus_row_without_its_audio(root):
 def test_the_profile_brings_its_audiogram(root):
     profile = open_samples(config(root), "train").profile("train-0@hfloss")
     assert profile.thresholds_db_hl[-1] == 100
+
+
+def test_a_profile_of_a_file_brings_the_audiogram_it_was_made_with(tmp_path):
+    make_corpora(tmp_path / "tiny")
+    (tmp_path / "tiny_hfloss").rename(tmp_path / "tiny_p9_left")
+    ear = {"name": "p9_left", "frequencies_hz": [250, 4000], "thresholds_db_hl": [20, 70]}
+    variant = tmp_path / "tiny_p9_left"
+    for shard in variant.rglob("*.arrow"):
+        table = pa.ipc.open_stream(shard.read_bytes()).read_all()
+        column = pa.array(["p9_left"] * len(table))
+        table = table.set_column(table.schema.get_field_index("profile"), "profile", column)
+        with pa.ipc.new_stream(shard, table.schema) as sink:
+            sink.write_table(table)
+    (variant / "run.json").write_text(json.dumps({"config": {"profiles": [ear]}}))
+    samples = open_samples(config(tmp_path / "tiny", profiles=("normal", "p9_left")), "test")
+    profile = samples.profile("test-0@p9_left")
+    assert profile.frequencies_hz == (250, 4000)
+    assert profile.thresholds_db_hl == (20, 70)
+
+
+@pytest.mark.parametrize("entry", [{}, {"frequencies_hz": 5}, {"frequencies_hz": [1]}])
+def test_a_variant_that_does_not_record_its_audiogram_is_named(tmp_path, entry):
+    make_corpora(tmp_path / "tiny")
+    run = {"config": {"profiles": [{"name": "hfloss", **entry}]}}
+    (tmp_path / "tiny_hfloss" / "run.json").write_text(json.dumps(run))
+    with pytest.raises(InputError, match=r"tiny_hfloss/run.json holds no audiogram for 'hfloss'"):
+        open_samples(config(tmp_path / "tiny"), "test")
 
 
 def test_audio_bytes_are_the_file_as_it_is_stored(root):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import soundfile
 from hypothesis import settings
 
-from pipeline.audio import encode_flac
+from pipeline.audio import encode_audio
 from pipeline.corpus import (
     AUDIO_TYPE,
     corpus_schema,
@@ -137,4 +137,4 @@ def write_corpus(
 
 
 def _file(clip: bytes | np.ndarray | None, sampling_rate: int) -> bytes | None:
-    return encode_flac(clip, sampling_rate) if isinstance(clip, np.ndarray) else clip
+    return encode_audio(clip, sampling_rate) if isinstance(clip, np.ndarray) else clip

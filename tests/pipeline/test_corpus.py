@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from makers import encode, noise, tone, write_corpus
 
-from pipeline.audio import encode_flac, load_mono
+from pipeline.audio import encode_audio, load_mono
 from pipeline.corpus import open_corpus, order_splits
 from pipeline.errors import InputError, MissingPathError
 from pipeline.stage import corpus_digest
@@ -34,7 +34,7 @@ def test_datasets_opens_it_with_an_audio_column(root):
     assert opened["train"].features["audio"] == datasets.Audio(sampling_rate=16_000)
     assert opened["train"].features["up_votes"] == datasets.Value("int64")
     undecoded = opened["train"].cast_column("audio", datasets.Audio(decode=False))
-    assert undecoded[1]["audio"] == {"bytes": encode_flac(CLIPS[1]), "path": "train-1.flac"}
+    assert undecoded[1]["audio"] == {"bytes": encode_audio(CLIPS[1]), "path": "train-1.flac"}
     assert undecoded["sentence"][:] == ["It's a small tree.", "Why not?", "Die Straße – «öde»!"]
 
 
@@ -69,7 +69,7 @@ def test_rows_hold_everything_but_the_audio(root):
         "up_votes": 2,
     }
     assert train.column("up_votes").to_pylist() == [0, 1, 2]
-    assert train.audio_bytes(0) == encode_flac(CLIPS[0])
+    assert train.audio_bytes(0) == encode_audio(CLIPS[0])
 
 
 def test_the_sampling_rate_is_that_of_the_audio_column(tmp_path):

@@ -166,7 +166,7 @@ def test_until_an_unknown_step_lists_the_known_ones(command, path, runner):
     assert outcome.complaint == expected
 
 
-@pytest.mark.parametrize(("status", "ours"), [(1, 1), (2, 2), (130, 1), (-9, 1)])
+@pytest.mark.parametrize(("status", "ours"), [(1, 1), (2, 2), (-9, 1)])
 def test_a_failing_step_ends_the_recipe(command, path, runner, status, ours):
     runner.statuses = [0, status]
     outcome = command("run", path, workers=None)
@@ -175,6 +175,15 @@ def test_a_failing_step_ends_the_recipe(command, path, runner, status, ours):
         f"error: the step `pipeline mask --input-dir 'data/my demo'` ended with status {status}; "
         "mend it and run again"
     )
+
+
+@pytest.mark.parametrize("status", [130, -2])
+def test_an_interrupted_step_interrupts_the_recipe(command, path, runner, status):
+    runner.statuses = [0, status]
+    outcome = command("run", path, workers=None)
+    assert (outcome.status, len(runner.started)) == (130, 2)
+    last = outcome.err.splitlines()[-1]
+    assert last.startswith("error: interrupted; run the same command again")
 
 
 def test_a_step_is_shown_as_it_is_written(command, tmp_path, runner):

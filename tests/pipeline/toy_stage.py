@@ -64,6 +64,9 @@ class ToyStage:
     def split_sizes(self) -> Mapping[str, int]:
         return dict(self.sizes)
 
+    def prepare(self) -> None:
+        pass
+
     def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
         for number in range(start, stop):
             time.sleep(self.seconds_per_row)

@@ -17,7 +17,7 @@ import pytest
 
 from hearing_analysis.dashboard import DashboardReport, build_dashboard
 from hearing_analysis.metrics import character_errors, word_errors
-from pipeline.audio import SAMPLING_RATE, encode_flac
+from pipeline.audio import SAMPLING_RATE, encode_audio
 
 Row = dict[str, Any]
 
@@ -214,7 +214,7 @@ def _tones(seconds: float, thresholds: tuple[int, ...]) -> bytes:
         0.08 * 10 ** (-level / 20) * np.sin(2 * np.pi * hz * t)
         for hz, level in zip(OCTAVES_HZ[:-1], thresholds[:-1], strict=True)
     )
-    return encode_flac(np.asarray(chord, dtype=np.float32), SAMPLING_RATE)
+    return encode_audio(np.asarray(chord, dtype=np.float32), SAMPLING_RATE)
 
 
 def build_page(rows: list[Row], folder: Path, max_audio: int = 60) -> Built:

@@ -203,7 +203,15 @@ def test_a_bad_tokenizer_is_named_with_the_remedy(logmel, tmp_path, content):
 def test_an_unknown_language_lists_the_known_ones(logmel):
     outcome = logmel("--language", "klingon")
     assert outcome.status == 2
-    assert "Unsupported language: klingon. Language should be one of: " in outcome.complaint
+    assert outcome.complaint.startswith(
+        "--language 'klingon' is none that Whisper knows; its codes are: en, zh, de, es, "
+    )
+
+
+@pytest.mark.parametrize("wrong", [("--language", "klingon"), ("--tokenizer", "nowhere/at/all")])
+def test_after_a_wrong_option_the_right_command_runs(logmel, wrong):
+    assert logmel(*wrong).status == 2
+    assert logmel().status == 0
 
 
 # --- what lies on disk, and how it ends ---

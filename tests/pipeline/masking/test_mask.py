@@ -25,7 +25,7 @@ STFT = StftSettings()
 PILOTS = tuple(map(get_profile, ("normal", "lfloss", "hfloss")))
 LOSSES = PILOTS[1:]
 FLAT = HearingProfile("flat", (1000.0,), (35.0,))
-NO_LOSS = HearingProfile("no loss", (1000.0,), (0.0,))
+NO_LOSS = HearingProfile("no-loss", (1000.0,), (0.0,))
 OCTAVES_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
 
 
@@ -53,7 +53,7 @@ def pilot_algorithm(
 def test_peak_normalised_masks_equal_those_of_the_pilot(n_samples):
     speechlike = noise(n_samples / 16_000) * np.sin(np.arange(n_samples) / 3_000) ** 2
     waveform = speechlike.astype(np.float32)
-    masked = normalize(apply_mask(waveform, gains(PILOTS, STFT), STFT), "peak").waveforms
+    masked = normalize(apply_mask(waveform, gains(PILOTS, STFT), STFT), "peak", 1.0).waveforms
     for profile, ours in zip(PILOTS, masked, strict=True):
         expected = pilot_algorithm(waveform, profile.thresholds_db_hl)
         np.testing.assert_allclose(ours, expected, atol=2e-6, rtol=0)
@@ -254,6 +254,16 @@ def test_silence_stays_silence():
     assert not masked.any()
 
 
+@pytest.mark.parametrize("n_samples", [1, 100, 511, 512, 513, 2047, 2048, 2049, 9_000, 80_000])
+def test_a_flat_profile_is_the_same_gain_with_and_without_a_transform(n_samples):
+    """A threshold a hair off flat goes through the transform; a flat one needs none."""
+    waveform = noise(n_samples / STFT.sampling_rate)[:n_samples]
+    hair = HearingProfile("hair", (1000.0, 8000.0), (10.0, 10.0 + 1e-4))
+    flat, transformed = apply_mask(waveform, gains((get_profile("normal"), hair), STFT), STFT)
+    np.testing.assert_allclose(transformed, flat, atol=1e-5 * np.abs(waveform).max())
+    np.testing.assert_array_equal(flat, waveform * np.float32(10**-0.5))
+
+
 # --- levels ---
 
 
@@ -262,18 +272,38 @@ def variants() -> np.ndarray:
     return apply_mask(noise(1.0), gains(PILOTS, STFT), STFT)
 
 
-def test_shared_brings_the_loudest_to_full_scale_and_keeps_the_differences():
-    shared = normalize(variants(), "shared")
-    assert np.abs(shared.waveforms).max() == pytest.approx(1, abs=1e-6)
-    assert len(set(shared.output_gain_db)) == 1
+def test_shared_is_the_gain_that_brings_the_clip_itself_to_full_scale():
+    peak = float(np.abs(noise(1.0)).max())
+    shared = normalize(variants(), "shared", peak)
+    assert shared.output_gain_db == pytest.approx([-decibels(peak)] * 3, abs=1e-6)
+    # Of normal hearing, 10 dB flat, the loudest sample is so much below full scale.
+    assert decibels(np.abs(shared.waveforms[0]).max()) == pytest.approx(-10, abs=1e-4)
     levels_db = decibels(variants().std(axis=1))
     np.testing.assert_allclose(
         np.diff(decibels(shared.waveforms.std(axis=1))), np.diff(levels_db), atol=1e-4
     )
 
 
+def test_shared_is_the_same_whatever_other_profiles_there_are():
+    peak = float(np.abs(noise(1.0)).max())
+    together = normalize(variants(), "shared", peak)
+    for number in range(3):
+        alone = normalize(variants()[number : number + 1], "shared", peak)
+        assert alone.output_gain_db[0] == together.output_gain_db[number]
+        np.testing.assert_array_equal(alone.waveforms[0], together.waveforms[number])
+
+
+def test_shared_does_not_clip_a_variant_that_is_louder_than_its_clip():
+    amplified = HearingProfile("sharp-eared", (1000.0,), (-20.0,))
+    waveform = noise(0.5)
+    masked = apply_mask(waveform, gains((amplified, *PILOTS), STFT), STFT)
+    shared = normalize(masked, "shared", float(np.abs(waveform).max()))
+    assert np.abs(shared.waveforms).max() == pytest.approx(1, abs=1e-6)
+    assert len(set(shared.output_gain_db)) == 1
+
+
 def test_peak_brings_each_to_its_own_full_scale_and_so_cancels_the_loss():
-    peak = normalize(variants(), "peak")
+    peak = normalize(variants(), "peak", 1.0)
     np.testing.assert_allclose(np.abs(peak.waveforms).max(axis=1), 1, atol=1e-6)
     assert len(set(peak.output_gain_db)) == 3
     assert (np.diff(peak.output_gain_db) != 0).all()
@@ -282,7 +312,7 @@ def test_peak_brings_each_to_its_own_full_scale_and_so_cancels_the_loss():
 @pytest.mark.parametrize(("loudest", "gain_db"), [(0.5, 0.0), (1.0, 0.0), (4.0, -12.0412)])
 def test_limit_touches_only_what_would_clip_and_then_all_alike(loudest, gain_db):
     waveforms = np.float32([[loudest, -0.1], [0.01, -0.02]])
-    limited = normalize(waveforms, "limit")
+    limited = normalize(waveforms, "limit", 1.0)
     assert limited.output_gain_db == pytest.approx([gain_db, gain_db], abs=1e-4)
     expected = waveforms / np.float32(max(loudest, 1))
     np.testing.assert_allclose(limited.waveforms, expected, rtol=1e-6)
@@ -290,7 +320,7 @@ def test_limit_touches_only_what_would_clip_and_then_all_alike(loudest, gain_db)
 
 def test_none_changes_nothing():
     loud = np.float32([[3.0, -0.1], [0.01, -0.02]])
-    kept = normalize(loud, "none")
+    kept = normalize(loud, "none", 3.0)
     np.testing.assert_array_equal(kept.waveforms, loud)
     assert kept.output_gain_db.tolist() == [0, 0]
 
@@ -305,7 +335,7 @@ def test_the_recorded_gain_gives_the_level_back(mode, scale_db, n_profiles):
     rng = np.random.default_rng(0)
     scales = 10 ** ((scale_db - 15 * np.arange(n_profiles)) / 20)
     waveforms = (scales[:, None] * rng.uniform(-1, 1, (n_profiles, 50))).astype(np.float32)
-    result = normalize(waveforms, mode)
+    result = normalize(waveforms, mode, float(np.abs(waveforms).max()))
     restored = result.waveforms / 10 ** (result.output_gain_db[:, None] / 20)
     np.testing.assert_allclose(restored, waveforms, rtol=1e-6)
     assert result.output_gain_db.dtype == np.float64
@@ -316,14 +346,14 @@ def test_the_recorded_gain_gives_the_level_back(mode, scale_db, n_profiles):
 
 @pytest.mark.parametrize("mode", NORMALIZATIONS)
 def test_silence_is_not_amplified(mode):
-    silent = normalize(np.zeros((2, 10), dtype=np.float32), mode)
+    silent = normalize(np.zeros((2, 10), dtype=np.float32), mode, 0.0)
     assert not silent.waveforms.any()
     assert [str(gain) for gain in silent.output_gain_db] == ["0.0", "0.0"]
 
 
 def test_one_silent_variant_of_several_is_left_silent_under_peak():
     waveforms = np.float32([[0.5, -0.25], [0, 0]])
-    result = normalize(waveforms, "peak")
+    result = normalize(waveforms, "peak", 1.0)
     np.testing.assert_array_equal(result.waveforms, np.float32([[1, -0.5], [0, 0]]))
     assert result.output_gain_db == pytest.approx([6.0206, 0], abs=1e-4)
 

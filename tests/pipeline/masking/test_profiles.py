@@ -59,7 +59,8 @@ def test_an_unknown_profile_lists_the_known_ones():
         get_profile("n3")
     assert str(refusal.value) == (
         "unknown hearing profile 'n3'; the known ones are: "
-        "normal, lfloss, hfloss, N1, N2, N3, N4, N5, N6, N7, S1, S2, S3"
+        "normal, lfloss, hfloss, N1, N2, N3, N4, N5, N6, N7, S1, S2, S3, flat<dB> such as flat40, "
+        "and those of an audiogram file such as mine.yaml or mine.csv"
     )
 
 
