@@ -130,8 +130,31 @@ def encode_audio(
     """
     suffix, subtype = AUDIO_FORMATS[audio_format]
     buffer = io.BytesIO()
-    soundfile.write(buffer, waveform, sampling_rate, format=suffix.upper(), subtype=subtype)
+    # Integers that numpy rounds are the ones libsndfile would round, in less time.
+    samples = to_integers(waveform, 24) if audio_format == "flac24" else waveform
+    soundfile.write(buffer, samples, sampling_rate, format=suffix.upper(), subtype=subtype)
     return buffer.getvalue()
+
+
+def to_integers(waveform: np.ndarray, bits: int) -> np.ndarray:
+    """Round samples to integers of so many bits, in the upper bits of int32; beyond ±1 is clipped.
+
+    Parameters
+    ----------
+    waveform : np.ndarray [shape=(n,), dtype=float32]
+        Finite.
+    bits : int
+        Up to 24, which is what float32 can tell apart.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=int32]
+    """
+    full_scale = 2 ** (bits - 1)
+    steps = np.multiply(waveform, np.float32(full_scale), dtype=np.float32)
+    np.rint(steps, out=steps)
+    np.clip(steps, -full_scale, full_scale - 1, out=steps)
+    return np.left_shift(steps.astype(np.int32), 32 - bits)
 
 
 def _read(path: Path) -> bytes:

@@ -243,15 +243,17 @@ def _keep_apart(sources: tuple[Path, ...], roots: list[Path]) -> None:
 
 
 def _describe(stage: Stage) -> dict[str, Any]:
-    versions = {name: importlib.metadata.version(name) for name in _installed(VERSIONS_OF)}
+    versions = {name: version for name in VERSIONS_OF if (version := _version(name))}
     config = json.loads(json.dumps(stage.config))
     digest = stage.source_digest
     return {"stage": stage.name, "config": config, "source_digest": digest, "versions": versions}
 
 
-def _installed(names: tuple[str, ...]) -> list[str]:
-    present = {dist.metadata["Name"].lower() for dist in importlib.metadata.distributions()}
-    return [name for name in names if name in present]
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _run_share(

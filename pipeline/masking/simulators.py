@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from pipeline.masking.audibility import (
     noise_seed,
     threshold_noise,
 )
-from pipeline.masking.cochlear import CochlearSimulator
 from pipeline.masking.mask import Interpolation, StftSettings, apply_mask, checked, gains
 from pipeline.masking.profiles import HearingProfile
+
+if TYPE_CHECKING:
+    from pipeline.masking.cochlear import CochlearSimulator
 
 SimulatorName = Literal["mask", "audibility", "cochlear"]
 SIMULATORS: tuple[SimulatorName, ...] = ("mask", "audibility", "cochlear")
@@ -92,6 +94,8 @@ def make_simulator(
                 "hold; give a higher --sample-rate or another profile"
             )
     if settings.simulator == "cochlear":
+        from pipeline.masking.cochlear import CochlearSimulator  # takes a second to import
+
         over = "octave" if settings.interpolation == "auto" else settings.interpolation
         ear = CochlearSimulator(profiles, stft.sampling_rate, interpolation=over)
         return CochlearAtLevel(ear, settings.speech_level_db_spl)
@@ -144,7 +148,7 @@ class AudibilitySimulator(MaskSimulator):
 class CochlearAtLevel:
     """Recruitment and smearing at a speech level, see :mod:`pipeline.masking.cochlear`."""
 
-    ear: CochlearSimulator
+    ear: "CochlearSimulator"
     speech_level_db_spl: float
 
     def simulate(self, waveform: np.ndarray) -> np.ndarray:

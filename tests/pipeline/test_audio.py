@@ -1,11 +1,13 @@
 """Sound in and out: exact where it can be, refused with a reason where it cannot."""
 
+import io
 import struct
 from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from makers import encode, mp3, noise, seeded, tone
@@ -111,6 +113,14 @@ def test_beyond_full_scale_is_clipped_and_never_wraps_around():
 
 def test_the_same_samples_make_the_same_bytes():
     assert encode_audio(noise(0.1)) == encode_audio(noise(0.1))
+
+
+def test_samples_are_rounded_as_libsndfile_rounds_them():
+    edges = np.float32([1, -1, 1.5, -2, 0.99999994, -0.99999994, 5.96e-8, 6e-8, -6e-8, 1.79e-7])
+    for waveform in (noise(0.5), np.tile(edges, 100), np.zeros(10, np.float32)):
+        buffer = io.BytesIO()
+        soundfile.write(buffer, waveform, 16_000, format="FLAC", subtype="PCM_24")
+        assert encode_audio(waveform) == buffer.getvalue()
 
 
 # --- what is refused, and the reason the quarantine gives ---

@@ -2,6 +2,7 @@
 
 import warnings
 from functools import cache
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from makers import noise, seeded, tone
 
+from pipeline.audio import load_mono
 from pipeline.errors import ClipError, InputError
 from pipeline.masking.mask import (
     NORMALIZATIONS,
@@ -21,6 +23,7 @@ from pipeline.masking.mask import (
 )
 from pipeline.masking.profiles import HearingProfile, get_profile
 
+ROOT = Path(__file__).parents[3]
 STFT = StftSettings()
 PILOTS = tuple(map(get_profile, ("normal", "lfloss", "hfloss")))
 LOSSES = PILOTS[1:]
@@ -53,6 +56,21 @@ def pilot_algorithm(
 def test_peak_normalised_masks_equal_those_of_the_pilot(n_samples):
     speechlike = noise(n_samples / 16_000) * np.sin(np.arange(n_samples) / 3_000) ** 2
     waveform = speechlike.astype(np.float32)
+    masked = normalize(apply_mask(waveform, gains(PILOTS, STFT), STFT), "peak", 1.0).waveforms
+    for profile, ours in zip(PILOTS, masked, strict=True):
+        expected = pilot_algorithm(waveform, profile.thresholds_db_hl)
+        np.testing.assert_allclose(ours, expected, atol=2e-6, rtol=0)
+
+
+SPEECH = [
+    *sorted((ROOT / "examples/mini-corpus").rglob("common_voice_en_100000[0-3]0.mp3")),
+    *sorted((ROOT.parent / "shared/speech/clips").glob("librispeech_1089*.flac")),
+]
+
+
+@pytest.mark.parametrize("path", SPEECH, ids=lambda path: path.stem)
+def test_so_do_those_of_speech(path):
+    waveform = load_mono(path)
     masked = normalize(apply_mask(waveform, gains(PILOTS, STFT), STFT), "peak", 1.0).waveforms
     for profile, ours in zip(PILOTS, masked, strict=True):
         expected = pilot_algorithm(waveform, profile.thresholds_db_hl)
@@ -176,13 +194,33 @@ def test_a_loud_low_tone_leaks_nothing_to_where_the_ear_is_good():
     assert decibels(np.linalg.norm(spectrum[4_000:])) < -130
 
 
+@pytest.mark.parametrize("profile", LOSSES, ids=lambda profile: profile.name)
+def test_a_minute_of_noise_loses_in_every_third_of_an_octave_what_the_audiogram_says(profile):
+    waveform = noise(60)
+    masked = apply_mask(waveform, gains((profile,), STFT), STFT)[0]
+    window = np.hanning(len(waveform))  # or the ends would leak into what is 90 dB below
+    before, after = (np.abs(np.fft.rfft(window * x)) ** 2 for x in (waveform, masked))
+    bins_hz = np.fft.rfftfreq(len(waveform), 1 / 16_000)
+    loss = 10 ** (-attenuation_db(profile, bins_hz, "linear") / 10)
+    for centre_hz in 1000 * 2.0 ** (np.arange(-9, 9) / 3):
+        band = (bins_hz >= centre_hz * 2 ** (-1 / 6)) & (bins_hz < centre_hz * 2 ** (1 / 6))
+        level_db = 10 * np.log10(after[band].sum() / before[band].sum())
+        expected_db = 10 * np.log10((before * loss)[band].sum() / before[band].sum())
+        assert level_db == pytest.approx(expected_db, abs=0.06)
+
+
 # --- what a mask must leave alone ---
+
+
+def keep_all(spectrum: np.ndarray) -> np.ndarray:
+    """A gate that lets everything through, so that flat profiles take the way of all others."""
+    return np.ones(spectrum.shape, dtype=bool)
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 100, 511, 512, 513, 1500, 2047, 2048, 5000, 80_000])
 def test_a_profile_without_loss_gives_the_clip_back(n_samples):
     waveform = noise(n_samples / 16_000)
-    masked = apply_mask(waveform, gains((NO_LOSS,), STFT), STFT)
+    masked = apply_mask(waveform, gains((NO_LOSS,), STFT), STFT, gate=keep_all)
     np.testing.assert_allclose(masked[0], waveform, atol=2e-6 * waveform.std() + 1e-12, rtol=0)
 
 
@@ -195,7 +233,7 @@ def test_a_profile_without_loss_gives_the_clip_back(n_samples):
 def test_so_it_does_for_any_length_window_and_hop(n_samples, n_fft, hop):
     settings = StftSettings(n_fft=n_fft, hop_length=int(n_fft / hop))
     waveform = noise(n_samples / 16_000)
-    masked = apply_mask(waveform, gains((NO_LOSS, FLAT), settings), settings)
+    masked = apply_mask(waveform, gains((NO_LOSS, FLAT), settings), settings, gate=keep_all)
     assert masked.shape == (2, n_samples)
     assert masked.dtype == np.float32
     np.testing.assert_allclose(masked[0], waveform, atol=2e-5, rtol=0)
