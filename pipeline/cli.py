@@ -32,8 +32,19 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _flac_rate(rate: int) -> int:
+    """Refuse what the header of a FLAC file cannot say: above 65,535 Hz it counts in tens."""
+    if rate > 65_535 and rate % 10:
+        raise InputError(f"--sample-rate {rate} cannot be stored as FLAC; give a multiple of 10")
+    return rate
+
+
 # FLAC holds no more than the second.
-SampleRate = Annotated[int, typer.Option(min=1_000, max=655_350, help="In Hz.")]
+SampleRate = Annotated[
+    int, typer.Option(min=1_000, max=655_350, help="In Hz.", callback=_flac_rate)
+]
 Splits = Annotated[
     list[str] | None,
     typer.Option("--splits", help="Only this split; repeat the option, or separate with commas."),

@@ -21,8 +21,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 warnings.filterwarnings("ignore")
 
-from clarity.evaluator.haspi import haspi_v2  # noqa: E402
-from clarity.utils.audiogram import Audiogram  # noqa: E402
+try:
+    from clarity.evaluator.haspi import haspi_v2
+    from clarity.utils.audiogram import Audiogram
+except ImportError:
+    sys.exit("error: pyclarity is not installed; the head of this script says how to")
 
 from pipeline.audio import load_mono  # noqa: E402
 from pipeline.masking.audibility import active_rms  # noqa: E402

@@ -150,7 +150,8 @@ def audible_cells(
     np.ndarray [shape=(n_frames, n_fft / 2 + 1), dtype=bool]
     """
     bins_hz = settings.bins_hz
-    half_width = auditory_bandwidth_hz(bins_hz) / 2
+    # Never narrower than what the window makes of a tone, two bins on either side.
+    half_width = np.maximum(auditory_bandwidth_hz(bins_hz) / 2, 2.01 * bins_hz[1])
     low = np.searchsorted(bins_hz, bins_hz - half_width)
     high = np.searchsorted(bins_hz, bins_hz + half_width, side="right")
     power = spectrum.real.astype(np.float64) ** 2 + spectrum.imag.astype(np.float64) ** 2

@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import InputError, MissingPathError
-from pipeline.masking.profiles import HearingProfile, get_profile
+from pipeline.masking.profiles import FLAT, PROFILES, HearingProfile, get_profile
 
 EARS = ("left", "right")
 SUFFIXES = (".yaml", ".yml", ".csv")
@@ -68,8 +68,13 @@ def read_audiograms(path: Path) -> tuple[HearingProfile, ...]:
     InputError
         If the file is missing, is neither, or holds something that is no audiogram.
     """
-    if not path.is_file():
-        raise MissingPathError(f"{path} does not exist; give a YAML or CSV file of audiograms")
+    try:
+        present = path.is_file()
+    except OSError as error:  # a name longer than a file's can be
+        raise InputError(f"{str(path)[:80]} cannot be read: {error.strerror}") from None
+    if not present:
+        problem = "is no file" if path.exists() else "does not exist"
+        raise MissingPathError(f"{path} {problem}; give a YAML or CSV file of audiograms")
     if path.stat().st_size > LARGEST_BYTES:
         raise InputError(f"{path} is larger than {LARGEST_BYTES:,} bytes; it holds no audiogram")
     try:
@@ -83,12 +88,16 @@ def read_audiograms(path: Path) -> tuple[HearingProfile, ...]:
         raise InputError(f"{path}: {error}") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deeply to be an audiogram") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
+        # The last three are what PyYAML stumbles over in dates and tags that are none.
         raise InputError(f"{path} is not valid YAML: {_first_line(error)}") from None
     except csv.Error as error:
         raise InputError(f"{path} is not valid CSV: {error}") from None
     if not profiles:
         raise InputError(f"{path} holds no audiogram; see docs/masking.md for the two formats")
+    for profile in profiles:
+        if profile.name in PROFILES or FLAT.fullmatch(profile.name):
+            raise InputError(f"{path}: {profile.name!r} is the name of a built-in profile")
     return profiles
 
 
@@ -117,7 +126,7 @@ def _read_yaml(text: str) -> Iterator[HearingProfile]:
 
 
 def _ears_of(entry: dict[str, Any]) -> Iterator[HearingProfile]:
-    name, source = str(entry.get("name", "")), str(entry.get("source", ""))
+    name, source = _word(entry, "name"), _word(entry, "source")
     frequencies = _numbers(name, "frequencies_hz", entry.get("frequencies_hz"))
     rows = [key for key in ("thresholds_db_hl", *EARS) if key in entry]
     if not rows:
@@ -127,8 +136,19 @@ def _ears_of(entry: dict[str, Any]) -> Iterator[HearingProfile]:
         yield HearingProfile(full_name, frequencies, _numbers(name, row, entry[row]), source)
 
 
+def _word(entry: dict[str, Any], key: str) -> str:
+    value = entry.get(key, "")
+    if isinstance(value, (list, dict, set)):
+        raise InputError(f"the {key} of an audiogram is no word: {_shortened(value)}")
+    return str(value)
+
+
 def _read_csv(text: str) -> Iterator[HearingProfile]:
     reader = csv.DictReader(io.StringIO(text), strict=True)
+    headings = [heading.strip() for heading in reader.fieldnames or ()]
+    twice = next((heading for heading in headings if headings.count(heading) > 1), None)
+    if twice is not None:
+        raise InputError(f"the heading {twice!r} stands there more than once")
     for row in reader:
         name = (row.pop("name", "") or "").strip()
         ear = (row.pop("ear", "") or "").strip().lower()
@@ -147,6 +167,8 @@ def _numbers(name: str, what: str, values: Any) -> tuple[float, ...]:
     if not isinstance(values, list):
         raise InputError(f"audiogram {name!r} has no list of {what}")
     try:
+        if any(isinstance(value, bool) for value in values):
+            raise TypeError
         return tuple(float(value) for value in values)
     except (TypeError, ValueError, OverflowError):
         raise InputError(

@@ -15,12 +15,13 @@ import numpy as np
 import scipy.fft
 
 from pipeline.errors import ClipError, InputError
-from pipeline.masking.profiles import PILOT_PROFILES, HearingProfile
+from pipeline.masking.profiles import PILOT_PROFILES, PROFILES, HearingProfile
 
 Interpolation = Literal["auto", "linear", "octave"]
 Normalization = Literal["shared", "peak", "limit", "none"]
 INTERPOLATIONS: tuple[Interpolation, ...] = ("auto", "linear", "octave")
 NORMALIZATIONS: tuple[Normalization, ...] = ("shared", "peak", "limit", "none")
+LARGEST_N_FFT = 2**20
 FRAMES_AT_ONCE = 64  # what stays in a core's cache
 Gate = Callable[[np.ndarray], np.ndarray]
 
@@ -45,6 +46,10 @@ class StftSettings:
 
     def __post_init__(self) -> None:
         """Refuse settings under which a signal cannot be put together again."""
+        if self.n_fft > LARGEST_N_FFT:
+            raise InputError(
+                f"n_fft {self.n_fft} is more than {LARGEST_N_FFT}; give a shorter window"
+            )
         if self.n_fft < 4 or self.n_fft % 2 or not 0 < self.hop_length <= self.n_fft // 4:
             raise InputError(
                 f"n_fft {self.n_fft} and hop_length {self.hop_length} do not go together; "
@@ -91,7 +96,10 @@ def attenuation_db(
         In dB; constant beyond the first and last point.
     """
     if interpolation == "auto":
-        interpolation = "linear" if profile.name in PILOT_PROFILES else "octave"
+        of_pilot = (
+            profile.name in PILOT_PROFILES and profile.points == PROFILES[profile.name].points
+        )
+        interpolation = "linear" if of_pilot else "octave"
     points = np.asarray(profile.frequencies_hz, dtype=np.float64)
     wanted = np.asarray(frequencies_hz, dtype=np.float64)
     if interpolation == "octave":

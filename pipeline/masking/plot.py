@@ -43,11 +43,20 @@ def plot_audiograms(profiles: tuple[HearingProfile, ...], path: Path) -> None:
         )
     deepest = max([DEEPEST_DB_HL, *(max(p.thresholds_db_hl) + 5 for p in profiles)])
     highest = min([-10.0, *(min(p.thresholds_db_hl) for p in profiles)])
+    lowest = min(OCTAVES_HZ[0], *(profile.frequencies_hz[0] for profile in profiles))
+    highest_hz = max(OCTAVES_HZ[-1], *(profile.frequencies_hz[-1] for profile in profiles))
     for threshold, grade in WHO_GRADES:
         axes.axhline(threshold, color="0.85", linewidth=1, zorder=0)
-        axes.text(116, threshold + 1, grade.replace("_", " "), color="0.45", fontsize=8, va="top")
+        axes.text(
+            0.92 * lowest,
+            threshold + 1,
+            grade.replace("_", " "),
+            color="0.45",
+            fontsize=8,
+            va="top",
+        )
     axes.set_xscale("log", base=2)
-    axes.set_xlim(110, 9_000)
+    axes.set_xlim(0.88 * lowest, 1.12 * highest_hz)
     axes.set_xticks(
         OCTAVES_HZ, [f"{hz:g}" if hz < 1000 else f"{hz / 1000:g}k" for hz in OCTAVES_HZ]
     )
@@ -56,4 +65,7 @@ def plot_audiograms(profiles: tuple[HearingProfile, ...], path: Path) -> None:
     axes.set_ylabel("Threshold in dB HL (grades: WHO 2021, of the average at 0.5 to 4 kHz)")
     axes.grid(axis="x", color="0.92")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    figure.savefig(path, dpi=120)
+    try:
+        figure.savefig(path, dpi=120)
+    except OSError as error:
+        raise InputError(f"--plot {path} cannot be written: {error.strerror}") from None

@@ -67,6 +67,11 @@ class HearingProfile:
                 f"{HIGHEST_DB_HL:g}"
             )
 
+    @property
+    def points(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Frequencies and thresholds, without what they are called."""
+        return tuple(self.frequencies_hz), tuple(self.thresholds_db_hl)
+
     def as_json(self) -> dict[str, object]:
         """JSON values, for ``--json`` and ``run.json``."""
         return asdict(self)

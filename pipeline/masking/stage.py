@@ -153,8 +153,16 @@ class MaskStage:
 
     def mask(self, waveform: np.ndarray) -> Masked:
         """Mask and normalise one clip: float32 [shape=(n,)] at the output's sampling rate."""
-        variants = self.simulator.simulate(waveform)
-        return normalize(variants, self.normalization, float(np.abs(waveform).max()))
+        try:
+            with np.errstate(all="ignore"):  # what overflows is found out below
+                variants = self.simulator.simulate(waveform)
+                peak = float(np.abs(waveform).max())
+                masked = normalize(variants, self.normalization, peak)
+        except MemoryError:
+            raise ClipError(f"too long to be held in memory ({len(waveform)} samples)") from None
+        if not (np.isfinite(masked.waveforms).all() and np.isfinite(masked.output_gain_db).all()):
+            raise ClipError(f"samples too large to be masked (up to {peak:.3g})")
+        return masked
 
     def _variants(
         self, row: Mapping[str, Any], name: str, masked: Masked
@@ -172,4 +180,6 @@ def variant_root(output_base: Path, profile: str) -> Path:
     """Root of a variant: ``<output_base>_<profile>``."""
     if output_base.name in ("", ".."):
         output_base = output_base.resolve()  # the folder we are in has a name, too
+    if not output_base.name:
+        raise InputError(f"--output-base {output_base} has no name to add a profile's to")
     return output_base.with_name(f"{output_base.name}_{profile}")

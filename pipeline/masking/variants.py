@@ -8,14 +8,20 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.masking.acoustics import MaskFilter, mask_filter
-from pipeline.masking.mask import INTERPOLATIONS, Interpolation, StftSettings, attenuation_db
+from pipeline.masking.mask import (
+    INTERPOLATIONS,
+    LARGEST_N_FFT,
+    Interpolation,
+    StftSettings,
+    attenuation_db,
+)
 from pipeline.masking.profiles import HearingProfile
 from pipeline.masking.simulators import SIMULATORS, SimulatorName
 from pipeline.validate import Examination, RunRecord, one_of_those, typed
 
 # Smallest difference that storage keeps; floating point keeps more than the mask computes.
 STEPS = {"flac24": 2.0**-23, "flac16": 2.0**-15, "wav32": 0.0}
-LOWEST_RATE, HIGHEST_RATE, LARGEST_N_FFT = 1_000, 655_350, 2**20
+LOWEST_RATE, HIGHEST_RATE = 1_000, 655_350
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ STAGE = "mask"
 LARGEST_GAIN_DB = 1_000.0
 PEAKS = 1  # sample at full scale that normalisation itself brings there
 # A variant less like its source than this has lost too much for its delay to be told.
+COARSEST_BINS_HZ = 62.5  # half of the lowest frequency of an audiogram
 ALIKE = 0.9
 ROWS_AT_ONCE = 1_000
 
@@ -218,6 +219,7 @@ def _check_acoustics(variant: Variant, given: Path | None) -> tuple[Check, ...]:
         _check_lengths(measured),
         _check_delay(variant, measured),
         _check_clipping(measured),
+        _check_window(variant),
         *_check_levels(variant, measured),
     )
 
@@ -317,6 +319,13 @@ def _check_clipping(clips: Sequence[Measurement]) -> Check:
         return f"{clip.name}: {clip.n_clipped} places" if clip.n_clipped else None
 
     return check_each("clipping", clips, fault, f"none in {len(clips)} clips", "none")
+
+
+def _check_window(variant: Variant) -> Check:
+    """A short window cannot follow an audiogram, and the levels below are held to the window."""
+    spacing_hz = variant.stft.sampling_rate / variant.stft.n_fft
+    shown, allowed = f"{spacing_hz:.1f} Hz between bins", f"<= {COARSEST_BINS_HZ} Hz"
+    return verdict_of("window", shown, allowed, spacing_hz <= COARSEST_BINS_HZ)
 
 
 def _check_levels(variant: Variant, clips: Sequence[Measurement]) -> Iterator[Check]:

@@ -23,7 +23,7 @@ Row = dict[str, Any]
 STRUCTURE = ["run.json", "shards", "rows", "counts", "quarantine", "ids", "audio"]
 BANDS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
 LEVELS = [f"level {centre} Hz" for centre in BANDS_HZ]
-SOUND = ["source digest", "clips", "length", "delay", "clipping", *LEVELS]
+SOUND = ["source digest", "clips", "length", "delay", "clipping", "window", *LEVELS]
 TRAIN = tuple(noise(0.5, seed=seed) for seed in range(5))
 TEST = (noise(0.6, seed=8), b"no sound", noise(0.7, seed=9))
 
@@ -484,6 +484,15 @@ def test_other_settings_of_the_mask_pass(command, validate, base, arguments):
         outcome = validate(base.with_name(f"other_{name}"), "--acoustics", "--source", base)
         assert failures(outcome) == []
         assert "passed" in {verdicts(outcome)[name] for name in LEVELS if name in verdicts(outcome)}
+
+
+def test_a_window_too_short_for_an_audiogram_fails(command, validate, base):
+    arguments = ("--n-fft", 128, "--hop-length", 32, "--profiles", "hfloss")
+    output = ("--output-base", base.with_name("coarse"))
+    assert command("mask", "--input-dir", base, *arguments, *output).status == 0
+    outcome = validate(base.with_name("coarse_hfloss"), "--acoustics", "--source", base)
+    assert "window" in failures(outcome)
+    assert measured(outcome, "window") == "125.0 Hz between bins"
 
 
 def test_clips_too_short_or_silent_are_not_judged(command, validate, tmp_path):

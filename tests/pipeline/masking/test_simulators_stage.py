@@ -134,6 +134,47 @@ def test_clips_of_any_kind_are_taken(command, tmp_path, rate, kind):
     assert open_corpus(f"{corpus}_N1")["test"].waveform(0).shape == (3_200,)
 
 
+@pytest.mark.parametrize("name", SIMULATORS)
+@pytest.mark.parametrize("audio_format", ["flac24", "flac16", "wav32"])
+def test_a_clip_too_loud_for_the_arithmetic_is_kept_right_or_quarantined(
+    command, quarantine, tmp_path, name, audio_format
+):
+    clips = [encode(noise(0.3) * np.float32(f), 16_000, subtype="FLOAT") for f in (1, 3e36, 3e38)]
+    root = write_corpus(tmp_path / "loud", {"test": clips})
+    given = ("--simulator", name, "--audio-format", audio_format, "--profiles", "normal", "N1")
+    outcome = command("mask", "--input-dir", root, *given, "--json")
+    assert outcome.status == 0
+    counts = outcome.report["splits"]["test"]
+    assert counts["clips_out"] + counts["quarantined"] == 3
+    variant = open_corpus(f"{root}_N1")["test"]
+    for row in range(len(variant)):
+        assert np.isfinite(variant.row(row)["output_gain_db"])
+        assert 1e-3 < np.abs(variant.waveform(row)).max() <= 1
+    for reason in quarantine(Path(f"{root}_N1")).values():
+        assert reason.startswith("samples too large to be masked")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--sample-rate", 96_001), "--sample-rate 96001 cannot be stored as FLAC; give a mult"),
+        (("--n-fft", 10**11, "--hop-length", 100), "n_fft 100000000000 is more than 1048576; "),
+        (("--output-base", "/"), "--output-base / has no name to add a profile's to"),
+    ],
+)
+def test_what_nothing_can_store_or_hold_is_refused(command, root, options, complaint):
+    outcome = command("mask", "--input-dir", root, *options)
+    assert outcome.status == 2
+    assert outcome.complaint.startswith(complaint)
+
+
+def test_a_plot_that_cannot_be_written_is_one_sentence(command, tmp_path):
+    for path in (tmp_path / "none" / "x.png", tmp_path):
+        outcome = command("profiles", "N1", "--plot", path, workers=None)
+        assert outcome.status == 2
+        assert outcome.complaint.startswith(f"--plot {path} ")
+
+
 def test_a_full_disk_is_told_of_and_after_it_the_bytes_are_the_same(command, tmp_path):
     root = write_corpus(tmp_path / "speech", {"test": [noise(1.0)] * 40})
     small = tmp_path / "small"
