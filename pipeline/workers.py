@@ -1,5 +1,7 @@
 """Worker processes: each makes whole shards by itself, so nothing large crosses a pipe."""
 
+import ctypes
+import functools
 import multiprocessing
 import os
 import signal
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 # A worker owns one core: threads inside it would only fight, and could change rounding.
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+# Parameters of glibc's mallopt(3), and what a process may keep of the memory that a clip has left.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGEST_KEPT, KEPT = 32 * 2**20, 128 * 2**20
 
 
 def default_num_workers() -> int:
@@ -136,6 +141,20 @@ def _work(task: Task) -> None:
 
 
 def _make_shard(stage: "Stage", task: Task) -> None:
+    _keep_freed_memory()
     # Whatever the environment says: another number of threads may round in another way.
     with threadpool_limits(1):
         write_shard(task, stage.outputs, stage.rows(task.split, task.start, task.stop))
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Keep what one clip has freed for the next, where the C library can be told to.
+
+    By itself glibc hands arrays back to the system at once, which must then clear every page again:
+    a sixth of the time that masking a clip takes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+        mallopt(M_TRIM_THRESHOLD, KEPT)

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from makers import ReleaseDraft, mp3, seeded, tone, write_corpus
 
-from pipeline.cli import parse_shard
 from pipeline.command import gather, hyphenate, one_of, run_app, split_names
 from pipeline.corpus import open_corpus
 from pipeline.errors import (
@@ -22,6 +21,7 @@ from pipeline.errors import (
     InputError,
     MissingPathError,
 )
+from pipeline.options import parse_shard
 
 
 @pytest.fixture

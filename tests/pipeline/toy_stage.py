@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import pyarrow as pa
 import typer
 
-from pipeline.cli import parse_shard
 from pipeline.command import configure_logging, run_app
 from pipeline.corpus import AUDIO_TYPE
+from pipeline.options import parse_shard
 from pipeline.report import perform
 from pipeline.stage import Kept, Output, Quarantined, RunOptions
 
