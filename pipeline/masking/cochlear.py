@@ -143,7 +143,7 @@ class CochlearSimulator:
             known = " or ".join(map(str, BLOCK_LENGTHS))
             raise InputError(
                 f"the cochlear simulator works at {known} Hz, not at {self.sampling_rate}; "
-                "resample the clips to one of these"
+                "give one of these as --sample-rate"
             )
         if not np.isfinite(self.equiv_0db_spl):
             raise InputError(f"equiv_0db_spl {self.equiv_0db_spl}; it must be a level in dB SPL")

@@ -314,7 +314,7 @@ def test_another_rate_is_refused_with_a_remedy(rate):
         CochlearSimulator((get_profile("N1"),), rate)
     assert str(refusal.value) == (
         f"the cochlear simulator works at 16000 or 44100 Hz, not at {rate}; "
-        "resample the clips to one of these"
+        "give one of these as --sample-rate"
     )
 
 
