@@ -65,16 +65,26 @@ def write_source(root: Path, n_clips: int) -> Path:
 
 
 def run_pair(source: Path, folder: Path) -> tuple[float, float, int, int]:
-    """CPU seconds and bytes of both, each in a process whose memory is as fresh as a real run's."""
-    seconds, sizes = [], []
-    for way in (ours, peer):
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            seconds.append(process.submit(cpu_seconds, way, source, folder / "out").result())
-        outputs = list(folder.glob("out_*"))
-        sizes.append(sum(f.stat().st_size for o in outputs for f in o.rglob("*") if f.is_file()))
-        for output in outputs:
-            shutil.rmtree(output)
-    return seconds[0], seconds[1], sizes[0], sizes[1]
+    ours_s, ours_bytes = in_a_process(ours, source, folder / "out")
+    peer_s, peer_bytes = in_a_process(peer, source, folder / "out")
+    return ours_s, peer_s, ours_bytes, peer_bytes
+
+
+def in_a_process(
+    way: Callable[[Path, Path], None],
+    source: Path,
+    output: Path,
+    before: Callable[[], object] = list,
+) -> tuple[float, int]:
+    """CPU seconds and bytes written, in a process whose memory is as fresh as a real run's."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        process.submit(before).result()  # not counted
+        seconds = process.submit(cpu_seconds, way, source, output).result()
+    outputs = list(output.parent.glob(f"{output.name}*"))
+    n_bytes = sum(f.stat().st_size for o in outputs for f in o.rglob("*") if f.is_file())
+    for folder in outputs:
+        shutil.rmtree(folder)
+    return seconds, n_bytes
 
 
 def ours(source: Path, output_base: Path) -> None:

@@ -1,14 +1,15 @@
 """The ``models`` command line: train recognisers and export them."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from pipeline.command import configure_logging, run_app
 
 app = typer.Typer(
-    help="Train wav2vec2 recognisers and export them to ONNX.",
+    help="Train wav2vec2 and Whisper recognisers, and export wav2vec2 to ONNX.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -23,7 +24,13 @@ def main() -> NoReturn:
 
 @app.command()
 def train(
-    corpus: Annotated[Path, typer.Argument(help="Corpus with the splits train and validation.")],
+    corpus: Annotated[
+        Path,
+        typer.Argument(
+            help="Corpus with the splits train and validation; for a Whisper, what "
+            "`pipeline logmel` made of one."
+        ),
+    ],
     output: Annotated[Path, typer.Argument(help="Checkpoint folder to write.")],
     architecture: Annotated[
         Path | None, typer.Option(help="YAML of an architecture to train from scratch.")
@@ -52,12 +59,16 @@ def train(
     ] = False,
     num_threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch.")] = None,
 ) -> None:
-    """Train a wav2vec2 CTC recogniser and write a Hugging Face checkpoint folder.
+    """Train a recogniser and write a Hugging Face checkpoint folder.
 
-    Prints a line every half minute, and corpus WER on the validation split after every epoch.
+    A wav2vec2 with CTC on a corpus, a Whisper on log-mel features; --window-seconds, --noise-share
+    and --speed-change are for the former. Prints a line every half minute, and corpus WER on the
+    validation split after every epoch.
     """
     configure_logging()
-    from models.train import TrainingRecipe, train_ctc
+    from models.recipe import TrainingRecipe, quiet_libraries
+
+    quiet_libraries()
 
     recipe = TrainingRecipe(
         epochs=epochs,
@@ -69,7 +80,7 @@ def train(
         seed=seed,
         bf16=bf16,
     )
-    figures = train_ctc(
+    figures = _training_of(corpus)(
         corpus,
         output,
         architecture=architecture,
@@ -81,6 +92,19 @@ def train(
         num_threads=num_threads,
     )
     print(f"{output}: validation WER {figures['validation_wer']:.2%}")
+
+
+def _training_of(corpus: Path) -> Callable[..., dict[str, Any]]:
+    """Choose what is trained by what there is to train on."""
+    from pipeline.corpus import open_corpus
+
+    if "mel" in open_corpus(corpus).run().get("config", {}):
+        from models.train_whisper import train_whisper
+
+        return train_whisper
+    from models.train import train_ctc
+
+    return train_ctc
 
 
 @app.command()

@@ -10,7 +10,7 @@ from models.wav2vec2 import Wav2Vec2Preprocessor
 from pipeline.corpus import Split
 
 if TYPE_CHECKING:
-    from models.train import TrainingRecipe
+    from models.recipe import TrainingRecipe
 
 IGNORED_LABEL = -100
 LENGTH_STEP = 8_000  # samples

@@ -6,10 +6,8 @@ at inference every clip is padded to one window.
 """
 
 import json
-import logging
 import math
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,6 @@ import yaml
 from transformers import (
     PrinterCallback,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
     Wav2Vec2Config,
     Wav2Vec2CTCTokenizer,
@@ -32,57 +27,14 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from models.clips import IGNORED_LABEL, Clips, Collator
 from models.network import make_model
+from models.recipe import LogLines, StopAfter, TrainingRecipe, training_arguments
 from models.wav2vec2 import Wav2Vec2Preprocessor
 from pipeline.corpus import Corpus, open_corpus
 from pipeline.errors import InputError
 
 # The alphabet of facebook/wav2vec2-base-960h, in its order.
 VOCABULARY = ("<pad>", "<s>", "</s>", "<unk>", *"|ETAONIHSRDLUMWCFGYPBVK'XJQZ")
-LOG_INTERVAL_SECONDS = 30.0
 PROCESSOR_FILES = ("vocab.json", "tokenizer_config.json", "preprocessor_config.json")
-
-logger = logging.getLogger("models.train")
-
-
-@dataclass(frozen=True)
-class TrainingRecipe:
-    """What decides the outcome of a training.
-
-    Attributes
-    ----------
-    epochs : float
-    batch_size : int
-        Clips per step.
-    learning_rate : float
-        Peak, reached after ``warmup_share`` of all steps; it falls along a half cosine.
-    warmup_share : float
-    weight_decay : float
-    max_grad_norm : float
-    window_seconds : float
-        Longest padding; clips that are longer are left out.
-    extra_padding : float
-        Probability that a batch is padded further than its longest clip.
-    noise_share : float
-        Probability that white noise is added to a clip, at 10 to 40 dB below it.
-    speed_change : float
-        Clips are played up to so much faster or slower; 0.1 is 10 %.
-    seed : int
-    bf16 : bool
-        Mixed precision.
-    """
-
-    epochs: float = 20
-    batch_size: int = 24
-    learning_rate: float = 1.5e-3
-    warmup_share: float = 0.08
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    window_seconds: float = 6.0
-    extra_padding: float = 0.3
-    noise_share: float = 0.0
-    speed_change: float = 0.0
-    seed: int = 0
-    bf16: bool = False
 
 
 def train_ctc(
@@ -142,14 +94,14 @@ def train_ctc(
     source = open_corpus(corpus)
     trainer = CtcTrainer(
         model,
-        _training_arguments(output, recipe, max_steps),
+        TrainingArguments(**training_arguments(output, recipe, max_steps)),
         recipe=recipe,
         preprocessor=preprocessor,
         train_clips=_clips(source, "train", preprocessor, recipe),
         validation_clips=_clips(source, "validation", preprocessor, recipe),
     )
     if stop_after:
-        trainer.add_callback(_StopAfter(stop_after))
+        trainer.add_callback(StopAfter(stop_after))
     trainer.train(resume_from_checkpoint=resume or None)
     figures = trainer.evaluate()
     model.save_pretrained(output)
@@ -192,7 +144,7 @@ class CtcTrainer(Trainer):
             data_collator=Collator(recipe, preprocessor),
             train_dataset=train_clips,
             eval_dataset=validation_clips,
-            callbacks=[_LogLines()],
+            callbacks=[LogLines()],
         )
         self.remove_callback(PrinterCallback)
 
@@ -257,52 +209,6 @@ class CtcTrainer(Trainer):
         return figures
 
 
-class _StopAfter(TrainerCallback):
-    """Ends a training before its plan does."""
-
-    def __init__(self, n_steps: int) -> None:
-        self._n_steps = n_steps
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        control.should_training_stop = state.global_step >= self._n_steps
-
-
-class _LogLines(TrainerCallback):
-    """One line every half minute and after every evaluation, instead of a bar."""
-
-    def __init__(self) -> None:
-        self._last = self._start = time.monotonic()
-        self._first_step = 0
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._first_step = state.global_step
-        self._last = self._start = time.monotonic()
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        now = time.monotonic()
-        figures = logs or {}
-        if "eval_wer" not in figures and now - self._last < LOG_INTERVAL_SECONDS:
-            return
-        self._last = now
-        done = state.global_step - self._first_step
-        left = (state.max_steps - state.global_step) * (now - self._start) / max(done, 1)
-        shown = " ".join(f"{name}={value:.4g}" for name, value in figures.items())
-        logger.info(
-            "step %d of %d, %.0f s left: %s", state.global_step, state.max_steps, left, shown
-        )
-
-
 def _spaced(labels: np.ndarray) -> np.ndarray:
     """Put a blank between labels, so that decoding does not merge double letters."""
     return np.stack([labels, np.zeros_like(labels)], axis=1).ravel()
@@ -328,34 +234,6 @@ def _clips(
 ) -> Clips:
     return Clips(
         corpus[split].at_rate(preprocessor.sampling_rate), preprocessor, recipe.window_seconds
-    )
-
-
-def _training_arguments(
-    output: Path, recipe: TrainingRecipe, max_steps: int | None
-) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(output / "checkpoints"),
-        num_train_epochs=recipe.epochs,
-        max_steps=max_steps or -1,
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=recipe.warmup_share,
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        bf16=recipe.bf16,
-        seed=recipe.seed,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=2,
-        logging_steps=50,
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_num_workers=0,
-        use_cpu=not torch.cuda.is_available(),
     )
 
 

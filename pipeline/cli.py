@@ -8,7 +8,10 @@ import typer
 
 from pipeline.audio import SAMPLING_RATE
 from pipeline.command import configure_logging, one_of, run_app, split_names
+from pipeline.download.cli import download
 from pipeline.errors import InputError
+from pipeline.imports.cli import import_corpus
+from pipeline.kmeans.cli import app as kmeans_app
 from pipeline.options import (
     DryRun,
     Json,
@@ -30,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(kmeans_app, name="kmeans")
 
 
 def main() -> NoReturn:
@@ -37,33 +41,8 @@ def main() -> NoReturn:
     run_app(app)
 
 
-@app.command("import")
-def import_corpus(
-    source: Annotated[Path, typer.Argument(help="Release folder, or its .tar.gz.")],
-    output: Annotated[Path, typer.Argument(help="Folder of the corpus to make.")],
-    sample_rate: SampleRate = SAMPLING_RATE,
-    splits: Splits = None,
-    limit: Limit = None,
-    num_workers: Workers = None,
-    dry_run: DryRun = False,
-    overwrite: Overwrite = False,
-    max_failures: MaxFailures = None,
-    shard: Shard = None,
-    log_level: LogLevel = "INFO",
-    as_json: Json = False,
-) -> None:
-    """Make a corpus from a Common Voice release (TSV tables and MP3 clips).
-
-    Writes OUTPUT/dataset, a Hugging Face DatasetDict with FLAC audio, one split per table, and
-    beside it run.json and quarantine.jsonl. About 60 clips a second and core.
-    """
-    configure_logging(log_level)
-    from pipeline.commonvoice.stage import ImportStage
-    from pipeline.report import perform
-
-    stage = ImportStage(source, output, sample_rate, split_names(splits), limit)
-    options = run_options(num_workers, overwrite, max_failures, shard)
-    perform(stage, options, dry_run=dry_run, as_json=as_json)
+app.command()(download)
+app.command("import")(import_corpus)
 
 
 @app.command()
@@ -174,10 +153,23 @@ def logmel(
         ),
     ] = "large-v3",
     chunk_length: Annotated[int, typer.Option(min=1, help="Seconds a feature covers.")] = 30,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="whisper, or auris (spectrograms in dB, for lexicon models).",
+        ),
+    ] = "whisper",
     layout: Annotated[
         str, typer.Option(help="compact (no padded tail) or padded (every feature in full).")
     ] = "compact",
     dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    long_clips: Annotated[
+        str,
+        typer.Option(
+            "--long", help="Clips longer than a feature: cut, or split into a row for each part."
+        ),
+    ] = "cut",
     tokenizer: Annotated[
         str | None,
         typer.Option(
@@ -213,8 +205,8 @@ def logmel(
     pipeline.logmel.open_features, which restores the padding that is not stored.
     """
     configure_logging(log_level)
-    from pipeline.logmel.features import DTYPES, LAYOUTS, MelSettings, mel_bins_of
-    from pipeline.logmel.stage import LogMelStage
+    from pipeline.logmel.features import DTYPES, KINDS, LAYOUTS, MelSettings, mel_bins_of
+    from pipeline.logmel.stage import LONG_CLIPS, LogMelStage
     from pipeline.logmel.tokens import TASKS, LabelSettings
     from pipeline.report import perform
 
@@ -225,6 +217,8 @@ def logmel(
         LabelSettings(tokenizer, language, one_of("--task", task, TASKS)),
         one_of("--layout", layout, LAYOUTS),
         one_of("--dtype", dtype, DTYPES),
+        one_of("--format", kind, KINDS),
+        one_of("--long", long_clips, LONG_CLIPS),
         shuffle_seed,
         split_names(splits),
         limit,

@@ -29,6 +29,7 @@ DATASET_FOLDER = "dataset"
 AUDIO_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 # Whoever finds more splits keeps them behind these, in alphabetical order.
 SPLIT_ORDER = ("train", "validation", "test", "other", "invalidated", "validated")
+HIGHEST_RATE = 10**6  # Hz; no file says more
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -153,11 +154,7 @@ def open_corpus(path: Path | str) -> Corpus:
             f"{root} holds no finished dataset ({description} is missing); "
             "finish the stage that makes it by running it again"
         )
-    splits = tuple(read_json(description).get("splits") or ())
-    for split in splits:
-        # The file may come from a stranger, and a stage writes to a folder of this name.
-        if not isinstance(split, str) or split in ("", ".", "..") or "/" in split:
-            raise InputError(f"{description} names a split {split!r}, which is no folder name")
+    splits = _split_names(description)
     return Corpus(root, splits, _sampling_rate(root / DATASET_FOLDER, splits))
 
 
@@ -206,13 +203,15 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is not JSON, or not an object.
+        If the file cannot be read, or is not JSON, or not an object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); delete it and run again") from error
     if not isinstance(value, dict):
         raise InputError(f"{path} is not a JSON object; delete it and run again")
@@ -315,10 +314,29 @@ def _shards_of(folder: Path) -> tuple[Path, ...]:
     return shards
 
 
+def _split_names(description: Path) -> tuple[str, ...]:
+    splits = read_json(description).get("splits", [])
+    if not isinstance(splits, list):
+        raise InputError(f"{description} is damaged: its splits are {splits!r}, which is no list")
+    for split in splits:
+        # The file may come from a stranger, and a stage writes to a folder of this name.
+        is_name = isinstance(split, str) and "/" not in split and split.isprintable()
+        if not is_name or split in ("", ".", "..") or splits.count(split) > 1:
+            raise InputError(
+                f"{description} names a split {split!r}, which is no folder name of its own"
+            )
+    return tuple(splits)
+
+
 def _sampling_rate(dataset: Path, splits: tuple[str, ...]) -> int:
     for split in splits:
-        features = read_json(dataset / split / "dataset_info.json").get("features", {})
-        return features.get("audio", {}).get("sampling_rate") or SAMPLING_RATE
+        path = dataset / split / "dataset_info.json"
+        features = read_json(path).get("features") or {}
+        audio = (features.get("audio") or {}) if isinstance(features, dict) else features
+        rate = (audio.get("sampling_rate") or SAMPLING_RATE) if isinstance(audio, dict) else None
+        if type(rate) is not int or not 0 < rate <= HIGHEST_RATE:
+            raise InputError(f"{path} is damaged: {audio!r} describes no audio column")
+        return rate
     return SAMPLING_RATE
 
 

@@ -17,7 +17,7 @@ from pipeline.corpus import DATASET_FOLDER, read_json
 from pipeline.errors import InputError
 
 RUN_FILE = "run.json"
-OWN_FILES = (RUN_FILE, "timing.json", "quarantine.jsonl")
+OWN_FILES = (RUN_FILE, "timing.json", "quarantine.jsonl", "remarks.jsonl")
 OWN_FOLDERS = (DATASET_FOLDER, "shards")
 COMPLETE, RUNNING = "complete", "running"
 

@@ -52,6 +52,12 @@ def print_report(report: StageReport) -> None:
             f"{report.quarantined:,} clips are quarantined; their reasons are in "
             f"{report.outputs[0]}/quarantine.jsonl",
         )
+    if report.remarks:
+        _say(
+            console,
+            f"{report.remarks:,} clips were kept, but not as they came; what was done to them "
+            f"is in {report.outputs[0]}/remarks.jsonl",
+        )
 
 
 def describe_profile(profile: HearingProfile) -> dict[str, Any]:

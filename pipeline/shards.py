@@ -54,19 +54,35 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A clip that came through: one row for each output."""
-
-    rows: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """A clip left out of every output, and why."""
+class Remark:
+    """What is to be known of a clip."""
 
     id: str
     path: str
     reason: str
+
+
+class Quarantined(Remark):
+    """A clip left out of every output, and why."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A clip that came through.
+
+    Attributes
+    ----------
+    rows : tuple of dict
+        One for each output.
+    remark : Remark, optional
+        What was done to the clip that its owner should know.
+    is_further : bool
+        Another part of the clip before: a row more, but no clip more.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    remark: Remark | None = None
+    is_further: bool = False
 
 
 def shard_path(root: Path, task: Task) -> Path:
@@ -105,7 +121,7 @@ def write_shard(
 
 def _write(task: Task, outputs: tuple[Output, ...], results: Iterable[Kept | Quarantined]) -> None:
     writers: list[_ShardWriter] = []
-    quarantined = []
+    n_clips, quarantined, remarks = 0, [], []
     try:
         for output in outputs:
             writers.append(_ShardWriter(shard_path(output.root, task), output))
@@ -113,6 +129,9 @@ def _write(task: Task, outputs: tuple[Output, ...], results: Iterable[Kept | Qua
             if isinstance(result, Quarantined):
                 quarantined.append({**asdict(result), "split": task.split})
                 continue
+            n_clips += not result.is_further
+            if result.remark:
+                remarks.append({**asdict(result.remark), "split": task.split})
             for writer, row in zip(writers, result.rows, strict=True):
                 writer.add(row)
         for writer in writers:
@@ -121,7 +140,8 @@ def _write(task: Task, outputs: tuple[Output, ...], results: Iterable[Kept | Qua
         for writer in writers:
             writer.discard()
     for writer, output in zip(writers, outputs, strict=True):
-        facts = {"clips_out": writer.n_rows, "quarantined": quarantined}
+        facts = {"clips_out": n_clips, "quarantined": quarantined, "remarks": remarks}
+        facts["further_rows"] = writer.n_rows - n_clips
         file = {"sha256": writer.sha256, "bytes": writer.n_bytes}
         write_json(record_path(output.root, task), {**facts, **file})
 

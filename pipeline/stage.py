@@ -11,6 +11,7 @@ Files a finished stage leaves in each output folder::
     run.json           configuration, versions, source, counts; the same for the same input
     timing.json        wall time and throughput, which never are
     quarantine.jsonl   every clip left out, with its reason
+    remarks.jsonl      every clip that was cut or split, with how long it was
     shards/            the records, one JSON file per shard
 """
 
@@ -19,6 +20,7 @@ import hashlib
 import importlib.metadata
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +48,8 @@ __all__ = ["Kept", "Output", "Quarantined", "RunOptions", "Stage", "StageReport"
 
 # How long a task of an array waits for another to begin or to finish the output they share.
 ARRAY_PATIENCE_SECONDS = 60.0
+# What the records of shards list, and the files that gather it.
+ENTRIES = {"quarantined": "quarantine.jsonl", "remarks": "remarks.jsonl"}
 VERSIONS_OF = ("hearing-analysis", "numpy", "pyarrow", "scipy", "soundfile", "soxr")
 
 
@@ -113,11 +117,22 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """``clips_in == clips_out + quarantined``, or the stage fails."""
+    """``clips_in == clips_out + quarantined``, or the stage fails.
+
+    ``further_rows`` are what an output has beyond one row a clip, where clips are split;
+    ``remarks`` the lines of ``remarks.jsonl``. ``run.json`` leaves both out if there are none.
+    """
 
     clips_in: int
     clips_out: int
     quarantined: int
+    further_rows: int = 0
+    remarks: int = 0
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of every output."""
+        return self.clips_out + self.further_rows
 
 
 @dataclass(frozen=True)
@@ -137,13 +152,18 @@ class StageReport:
 
     @property
     def clips_out(self) -> int:
-        """Rows kept, per output, over all splits."""
+        """Clips kept, per output, over all splits."""
         return sum(counts.clips_out for counts in self.splits.values())
 
     @property
     def quarantined(self) -> int:
-        """Rows left out over all splits."""
+        """Clips left out over all splits."""
         return sum(counts.quarantined for counts in self.splits.values())
+
+    @property
+    def remarks(self) -> int:
+        """Lines of ``remarks.jsonl`` over all splits."""
+        return sum(counts.remarks for counts in self.splits.values())
 
     def as_json(self) -> dict[str, Any]:
         """JSON values, for ``--json``."""
@@ -319,9 +339,10 @@ def _finish(stage: Stage, tasks: list[Task], description: dict[str, Any], starte
         )
     for output in stage.outputs:
         records = [read_record(record_path(output.root, task)) for task in tasks]
-        quarantined = [entry for record in records for entry in record["quarantined"]]
-        lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in quarantined]
-        write_atomically(output.root / "quarantine.jsonl", "".join(lines).encode())
+        for key, name in ENTRIES.items():
+            entries = [entry for record in records for entry in record[key]]
+            lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries]
+            write_atomically(output.root / name, "".join(lines).encode())
         digest = hashlib.sha256("".join(r["sha256"] for r in records).encode()).hexdigest()
         _write_dataset(output, tasks, digest)
         run = {**description, "splits": _count(tasks, records), "output_digest": digest}
@@ -340,8 +361,8 @@ def _write_dataset(output: Output, tasks: list[Task], digest: str) -> None:
     write_dataset_dict(dataset, splits)
 
 
-def _count(tasks: list[Task], records: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {}
+def _count(tasks: list[Task], records: list[dict[str, Any]]) -> dict[str, Counter[str]]:
+    counts: dict[str, Counter[str]] = {}
     for task, record in zip(tasks, records, strict=True):
         left_out = len(record["quarantined"])
         if task.n_rows != record["clips_out"] + left_out:
@@ -349,10 +370,12 @@ def _count(tasks: list[Task], records: list[dict[str, Any]]) -> dict[str, dict[s
                 f"{task}: {task.n_rows} clips in, {record['clips_out']} out and {left_out} "
                 "quarantined do not add up; give --overwrite to make the output again"
             )
-        split = counts.setdefault(task.split, {"clips_in": 0, "clips_out": 0, "quarantined": 0})
+        split = counts.setdefault(task.split, Counter(clips_in=0, clips_out=0, quarantined=0))
         split["clips_in"] += task.n_rows
         split["clips_out"] += record["clips_out"]
         split["quarantined"] += left_out
+        others = {"further_rows": record["further_rows"], "remarks": len(record["remarks"])}
+        split.update({key: number for key, number in others.items() if number})
     return counts
 
 

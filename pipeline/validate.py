@@ -278,7 +278,8 @@ def _read_counts(path: Path, run: Mapping[str, Any]) -> dict[str, SplitCounts]:
         typed(path, counts, split, dict)
     return {
         split: SplitCounts(
-            **{key: typed(path, numbers, key, int) for key in SplitCounts.__annotations__}
+            *(typed(path, numbers, key, int) for key in ("clips_in", "clips_out", "quarantined")),
+            *(typed(path, {key: 0, **numbers}, key, int) for key in ("further_rows", "remarks")),
         )
         for split, numbers in counts.items()
     }
@@ -287,7 +288,7 @@ def _read_counts(path: Path, run: Mapping[str, Any]) -> dict[str, SplitCounts]:
 def _check_rows(sizes: Mapping[str, int], counts: Mapping[str, SplitCounts]) -> Check:
     for split in (*sizes, *counts):
         found = sizes.get(split)
-        recorded = counts[split].clips_out if split in counts else None
+        recorded = counts[split].n_rows if split in counts else None
         if found != recorded:
             measured = f"{split}: {_rows(found)} found, {_rows(recorded)} recorded"
             return Check("rows", measured, "as recorded", "failed")
@@ -367,9 +368,11 @@ def _repeated_id(split: Split) -> str | None:
 
 
 def _ids(split: Split) -> Iterator[str]:
-    for chunk in split.column("id").chunks:
-        for start in range(0, len(chunk), 1000):
-            yield from map(str, chunk[start : start + 1000].to_pylist())
+    """Id of every row, and of clips that were split the part, too."""
+    names = ["id", *({"part"} & set(split.columns))]
+    for batch in split.table.select(names).to_batches(max_chunksize=1000):
+        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield ", part ".join(map(str, values))
 
 
 def _digest(value: str) -> int:

@@ -79,9 +79,10 @@ class WorkerPool:
             If a worker was killed.
         """
         if self._num_workers == 0 or not tasks:
-            for task in tasks:
-                _make_shard(self._stage, task)
-                yield task
+            with threadpool_limits(1):
+                for task in tasks:
+                    _make_shard(self._stage, task)
+                    yield task
             return
         try:
             yield from self._run_in_processes(tasks)
@@ -106,8 +107,6 @@ class WorkerPool:
                 yield running.pop(future)
 
     def _start(self, num_workers: int) -> ProcessPoolExecutor:
-        for name, value in ONE_THREAD.items():
-            os.environ.setdefault(name, value)
         return ProcessPoolExecutor(
             num_workers,
             mp_context=multiprocessing.get_context("spawn"),
@@ -122,6 +121,9 @@ _stage: "Stage | None" = None
 def _begin(stage: "Stage") -> None:
     global _stage
     _stage = stage
+    # Whatever the environment says: another number of threads may round in another way.
+    os.environ.update(ONE_THREAD)  # for libraries that are loaded later
+    threadpool_limits(1)
     # Ctrl-C goes to all processes of a terminal; the parent alone answers, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -142,9 +144,7 @@ def _work(task: Task) -> None:
 
 def _make_shard(stage: "Stage", task: Task) -> None:
     _keep_freed_memory()
-    # Whatever the environment says: another number of threads may round in another way.
-    with threadpool_limits(1):
-        write_shard(task, stage.outputs, stage.rows(task.split, task.start, task.stop))
+    write_shard(task, stage.outputs, stage.rows(task.split, task.start, task.stop))
 
 
 @functools.cache

@@ -34,8 +34,8 @@ READING_ORDER = (
     *(
         f"docs/{name}.md"
         for name in (
-            *("README", "corpus", "masking", "validate", "logmel", "models", "analysis"),
-            *("tensorleap", "architecture"),
+            *("README", "corpus", "corpora", "download", "masking", "validate", "logmel", "kmeans"),
+            *("models", "analysis", "tensorleap", "architecture"),
         )
     ),
 )
@@ -52,6 +52,7 @@ NEEDS = {
     "poetry install": "a package index",
     "git clone": "the network",
     "curl": "the network",
+    "export MDC_API_KEY": "a key of one's own",
     "hf download": "the network",
     "uvx embedding-atlas": "the network, and a browser",
     "sbatch": "SLURM",
@@ -241,20 +242,28 @@ def test_every_block_has_a_known_language(document):
 # --- options --------------------------------------------------------------------------------------
 
 
-def options_of(program: str, command: str) -> dict[frozenset[str], Any]:
+def options_of(command: Any) -> dict[frozenset[str], Any]:
     """Spellings of every option -> its default, as --help has them."""
-    parameters = typer.main.get_command(PROGRAMS[program]).commands[command].params
     return {
         frozenset((*parameter.opts, *parameter.secondary_opts)): parameter.default
-        for parameter in parameters
+        for parameter in command.params
         if parameter.param_type_name == "option"
     }
 
 
+def commands_of(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """Name and command of all that can be called, those of groups within groups too."""
+    if not hasattr(command, "commands"):
+        yield name, command
+        return
+    for word, inner in command.commands.items():
+        yield from commands_of(f"{name} {word}", inner)
+
+
 COMMANDS = {
-    f"{program} {command}": options_of(program, command)
+    name: options_of(command)
     for program, app in PROGRAMS.items()
-    for command in typer.main.get_command(app).commands
+    for name, command in commands_of(program, typer.main.get_command(app))
 }
 SPELLINGS = {
     command: frozenset().union(*options, {"--help", "-h"}) for command, options in COMMANDS.items()
@@ -277,7 +286,8 @@ def written_commands(document: str) -> Iterator[tuple[str, list[str]]]:
     for block in blocks(document, "bash", "console"):
         for line in lines_of(block):
             words = shlex.split(line.removeprefix("poetry run "), comments=True)
-            command = " ".join(words[:2])
+            lengths = (n for n in (3, 2) if " ".join(words[:n]) in COMMANDS)
+            command = " ".join(words[: next(lengths, 0)])
             if command in COMMANDS:
                 options = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
                 yield command, [option.replace("_", "-") for option in options]

@@ -1,16 +1,20 @@
 """A Common Voice release: finding it in a folder, or taking it out of its archive."""
 
 import fcntl
-import gzip
-import hashlib
 import shutil
-import tarfile
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO
+from pathlib import Path
+from typing import BinaryIO
 
+from pipeline.commonvoice.archive import (
+    LIMITS,
+    ArchiveStream,
+    Limits,
+    explain_archive,
+    fingerprint,
+    read_members,
+    reading,
+)
 from pipeline.errors import InputError, MissingPathError
 
 # Names of the tables, and what the splits are called here and on the Hugging Face hub.
@@ -25,7 +29,6 @@ SPLIT_OF_TABLE = {
 # `validated` holds train, dev and test once more, so it is imported only when asked for.
 DEFAULT_SPLITS = ("train", "validation", "test", "other", "invalidated")
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
-FINGERPRINT_BYTES = 1 << 20
 ORIGIN_FILE = "archive.sha256"  # in a folder that was unpacked: the fingerprint of its archive
 
 
@@ -67,8 +70,7 @@ def find_release(path: Path) -> Release:
     """
     if not path.exists():
         raise MissingPathError(f"{path} does not exist; name a release folder or its .tar.gz")
-    candidates = [path, *sorted(path.glob("*/")), *sorted(path.glob("*/*/"))]
-    found = [folder for folder in candidates if _is_locale(folder)]
+    found = find_locales(path)
     if not found:
         raise InputError(
             f"{path} holds no Common Voice release: a folder with clips/ and tables "
@@ -80,7 +82,13 @@ def find_release(path: Path) -> Release:
     return Release(found[0])
 
 
-def extract_archive(archive: Path, folder: Path) -> Release:
+def find_locales(path: Path) -> list[Path]:
+    """List the locale folders: the path itself, and those one or two levels below it."""
+    candidates = [path, *sorted(path.glob("*/")), *sorted(path.glob("*/*/"))]
+    return [folder for folder in candidates if _is_locale(folder)]
+
+
+def extract_archive(archive: Path, folder: Path, limits: Limits = LIMITS) -> Release:
     """Unpack tables and clips of an archive, once; what else it holds is left alone.
 
     Member names are never used as paths: a table becomes ``<name>.tsv``, a clip ``clips/<name>``.
@@ -88,7 +96,7 @@ def extract_archive(archive: Path, folder: Path) -> Release:
     Raises
     ------
     InputError
-        If it cannot be unpacked, or is no release.
+        If it cannot be unpacked, is no release, or is larger than the limits.
     """
     origin = fingerprint(archive)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +104,7 @@ def extract_archive(archive: Path, folder: Path) -> Release:
         fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes while it is unpacked waits for that
         if _origin(folder) != origin:
             _remove_unpacked(folder)
-            _unpack(archive, folder, origin)
+            _unpack(archive, folder, origin, limits)
     return Release(folder)
 
 
@@ -114,68 +122,45 @@ def _remove_unpacked(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _unpack(archive: Path, folder: Path, origin: str) -> None:
+def _unpack(archive: Path, folder: Path, origin: str, limits: Limits) -> None:
     unfinished = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / "clips").mkdir(parents=True)
-    try:
-        for name, content in _wanted_members(archive):
-            with (unfinished / name).open("wb") as file:
-                shutil.copyfileobj(content, file)
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise InputError(
-            f"{archive} cannot be unpacked ({error}); check that the download is complete "
-            "and that the disk has room"
-        ) from error
+    with reading(archive) as stream, explain_archive(str(archive)):
+        for member in read_members(ArchiveStream(stream), str(archive), limits):
+            with create(unfinished / member.name, str(archive)) as file:
+                shutil.copyfileobj(member.content, file)
     if not list(unfinished.glob("*.tsv")):
-        raise InputError(f"{archive} holds no tables such as train.tsv: not a Common Voice release")
+        raise not_a_release(str(archive))
     (unfinished / ORIGIN_FILE).write_text(origin, encoding="utf-8")
     unfinished.rename(folder)
 
 
-def fingerprint(archive: Path) -> str:
-    """Digest of an archive's size and both ends: to know it again without reading 90 GB."""
-    size = archive.stat().st_size
-    with archive.open("rb") as file:
-        head = file.read(FINGERPRINT_BYTES)
-        file.seek(max(0, size - FINGERPRINT_BYTES))
-        tail = file.read()
-    return hashlib.sha256(str(size).encode() + head + tail).hexdigest()
+def create(path: Path, archive: str) -> BinaryIO:
+    """Open a file that is not there yet for a member of an archive.
+
+    Raises
+    ------
+    InputError
+        If the archive has had such a member before: which one is meant, it does not say.
+    """
+    try:
+        return path.open("xb")
+    except FileExistsError:
+        raise InputError(
+            f"{archive} holds {path.name} twice; unpack it yourself and name the folder"
+        ) from None
+
+
+def not_a_release(archive: str) -> InputError:
+    """Say that an archive has no tables."""
+    return InputError(
+        f"{archive} holds no tables such as train.tsv: not a Common Voice release; of any other "
+        "corpus, unpack the archive and name the folder"
+    )
 
 
 def _is_locale(folder: Path) -> bool:
     return (folder / "clips").is_dir() and any(
         (folder / f"{name}.tsv").is_file() for name in SPLIT_OF_TABLE
     )
-
-
-def _wanted_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    locales = set()
-    # gzip, unlike tarfile, misses an end that is cut off and checks the sum that stands there.
-    opened = Path.open if archive.suffix == ".tar" else gzip.open
-    with opened(archive, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-        for member in tar:
-            parts = PurePosixPath(member.name).parts
-            name = _destination(parts) if member.isfile() else None
-            content = tar.extractfile(member) if name else None
-            if name is None or content is None:
-                continue
-            locales.add(parts[:-2] if "/" in name else parts[:-1])
-            if len(locales) > 1:
-                raise InputError(f"{archive} holds more than one locale; unpack it and name one")
-            yield name, content
-        # A tar ends in two empty blocks, of which the first told that this is the end; tarfile
-        # takes a file that was cut between two members for a whole one.
-        if tar.fileobj is None or len(tar.fileobj.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("unexpected end of data")
-        while stream.read(1 << 20):
-            pass
-
-
-def _destination(parts: tuple[str, ...]) -> str | None:
-    if not parts or parts[-1] in ("", ".", "..") or "\0" in parts[-1]:
-        return None
-    if len(parts) > 1 and parts[-2] == "clips":
-        return f"clips/{parts[-1]}"
-    is_table = parts[-1].endswith(".tsv") or parts[-1] == "times.txt"
-    return parts[-1] if is_table else None

@@ -6,6 +6,8 @@ reading those before it.
 """
 
 import hashlib
+import os
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from pipeline.errors import InputError
 REQUIRED_COLUMNS = ("path", "sentence")
 # Releases before 17.0 say `accent`.
 RENAMED_COLUMNS = {"accent": "accents"}
+LONGEST_LINE = 2**20  # bytes
 MOST_DIGITS = 18  # of a number that fits into 64 bits
 
 
@@ -38,6 +41,8 @@ class Table:
     columns : tuple of str
     offsets : np.ndarray [shape=(n_rows + 1,), dtype=int64]
         Where each line starts, in bytes; the last is the end of the file.
+    names : np.ndarray [shape=(n_rows,), dtype=uint64]
+        :func:`name_hash` of the clip that each row names.
     repeats : frozenset of int
         Rows whose clip an earlier row has already named.
     sha256 : str
@@ -47,6 +52,7 @@ class Table:
     path: Path
     columns: tuple[str, ...]
     offsets: np.ndarray
+    names: np.ndarray
     repeats: frozenset[int]
     sha256: str
 
@@ -78,39 +84,59 @@ class Table:
 
 
 def index_table(path: Path) -> Table:
-    """Find the lines of a table and the clips it names twice; memory grows by 16 bytes a row.
+    """Find the lines of a table and the clips it names twice; memory grows by 24 bytes a row.
 
     Raises
     ------
     InputError
-        If the header lacks the columns a clip needs.
+        If the header lacks the columns a clip needs, or a line is too long for a row.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        header = file.readline()
+        header = file.readline(LONGEST_LINE)
         digest.update(header)
         columns = _columns(path, header)
         name_field = columns.index("path")
-        offsets, names, position = [file.tell()], [], file.tell()
-        for line in file:
+        position = file.tell()
+        # Arrays of the standard library grow in place, and hold eight bytes a number.
+        offsets, names = array("q", [position]), array("Q")
+        last = header
+        while line := file.readline(LONGEST_LINE):
+            last = line
+            if len(line) == LONGEST_LINE:
+                raise InputError(
+                    f"{path} has a line of more than {LONGEST_LINE:,} bytes: not a clip table"
+                )
             digest.update(line)
             position += len(line)
             offsets.append(position)
-            names.append(_name_hash(line, name_field))
-    if len(offsets) > 1 and not line.strip(b"\r\n"):
+            names.append(_row_hash(line, name_field))
+    if len(offsets) > 1 and not last.strip(b"\r\n"):
         offsets.pop()  # an empty last line is not a clip
         names.pop()
-    repeats = frozenset(_repeats(np.array(names, dtype=np.uint64)))
-    return Table(path, columns, np.array(offsets, dtype=np.int64), repeats, digest.hexdigest())
+    hashes = np.array(names, dtype=np.uint64)
+    repeats = frozenset(_repeats(hashes))
+    starts = np.array(offsets, dtype=np.int64)
+    return Table(path, columns, starts, hashes, repeats, digest.hexdigest())
+
+
+def file_name(path: str) -> str:
+    """Name of the file that a row's ``path`` means: releases of old leave the suffix out."""
+    return path if os.path.splitext(path)[1] else f"{path}.mp3"
+
+
+def name_hash(name: str) -> int:
+    """Hash of a clip's file name, of 64 bits."""
+    return _hash(os.fsencode(name))
 
 
 def read_durations(path: Path) -> "Durations":
     """Read ``clip_durations.tsv`` (``times.txt`` in old releases); an absent file knows nothing."""
-    names, milliseconds = [], []
+    names, milliseconds = array("Q"), array("q")
     if path.is_file():
         with path.open("rb") as file:
-            next(file, None)
-            for line in file:
+            file.readline(LONGEST_LINE)
+            while line := file.readline(LONGEST_LINE):
                 name, _, duration = line.strip().partition(b"\t")
                 if duration.isdigit() and len(duration) <= MOST_DIGITS:
                     names.append(_hash(name))
@@ -148,10 +174,12 @@ def _columns(path: Path, header: bytes) -> tuple[str, ...]:
     return columns
 
 
-def _name_hash(line: bytes, field: int) -> int:
+def _row_hash(line: bytes, field: int) -> int:
     fields = line.rstrip(b"\r\n").split(b"\t", field + 1)
-    # A line too short to name a clip gets a hash of its own.
-    return _hash(fields[field].removesuffix(b".mp3")) if len(fields) > field else _hash(line)
+    if len(fields) <= field:
+        return _hash(line)  # a line too short to name a clip gets a hash of its own
+    name = fields[field]
+    return _hash(name if os.path.splitext(name)[1] else name + b".mp3")
 
 
 def _hash(value: bytes) -> int:

@@ -4,18 +4,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus import Corpus, Split, open_corpus
 from pipeline.errors import ClipError
-from pipeline.logmel.features import SAMPLING_RATE, Dtype, Layout, MelSettings, log_mel, pad
+from pipeline.logmel.auris import decibel_mel
+from pipeline.logmel.features import (
+    HOP_LENGTH,
+    SAMPLING_RATE,
+    Dtype,
+    Kind,
+    Layout,
+    MelSettings,
+    log_mel,
+)
+from pipeline.logmel.reader import FeatureShape
 from pipeline.logmel.tokens import LabelSettings, label_ids
+from pipeline.shards import Remark
 from pipeline.stage import Kept, Output, Quarantined, corpus_digest
 
 SHUFFLED_SPLIT = "train"
+LongClips = Literal["cut", "split"]
+LONG_CLIPS: tuple[LongClips, ...] = ("cut", "split")
 
 
 @dataclass
@@ -28,8 +41,10 @@ class LogMelStage:
         Roots of the corpus and of the features to make.
     mel : MelSettings
     labels : LabelSettings
-    layout, dtype
-        See :mod:`pipeline.logmel.features`.
+    layout, dtype, kind
+        See :mod:`pipeline.logmel.features`; ``auris`` has sentences instead of labels.
+    long_clips : {"cut", "split"}
+        What becomes of clips longer than a feature: their beginning, or a row for each part.
     shuffle_seed : int
         Order of the train split, which is that of ``datasets.Dataset.shuffle``.
     splits : tuple of str, optional
@@ -44,6 +59,8 @@ class LogMelStage:
     labels: LabelSettings = field(default_factory=LabelSettings)
     layout: Layout = "compact"
     dtype: Dtype = "float32"
+    kind: Kind = "whisper"
+    long_clips: LongClips = "cut"
     shuffle_seed: int = 42
     splits: tuple[str, ...] | None = None
     limit: int | None = None
@@ -61,14 +78,22 @@ class LogMelStage:
         """Everything but the input that decides the output."""
         return {
             "source": self.corpus.root.name,
+            "format": self.kind,
             "mel": asdict(self.mel),
-            "labels": {**asdict(self.labels), "tokenizer": self.labels.name},
-            "tokenizer_digest": self.labels.digest,
+            **(self._label_config if self.kind == "whisper" else {}),
             "layout": self.layout,
             "dtype": self.dtype,
+            "long": self.long_clips,
             "shuffle_seed": self.shuffle_seed,
             "splits": list(self.splits) if self.splits else None,
             "limit": self.limit,
+        }
+
+    @property
+    def _label_config(self) -> dict[str, Any]:
+        return {
+            "labels": {**asdict(self.labels), "tokenizer": self.labels.name},
+            "tokenizer_digest": self.labels.digest,
         }
 
     @cached_property
@@ -100,13 +125,14 @@ class LogMelStage:
     def outputs(self) -> tuple[Output, ...]:
         """Features and labels, and what tells whose they are."""
         value = pa.float32() if self.dtype == "float32" else pa.float16()
-        columns = {
-            "id": pa.string(),
-            "input_features": pa.list_(pa.list_(value)),
-            "labels": pa.list_(pa.int64()),
-            "n_frames": pa.int64(),
-            "truncated": pa.bool_(),
-        }
+        features = {"id": pa.string(), "input_features": pa.list_(pa.list_(value))}
+        extent = {"n_frames": pa.int64(), "truncated": pa.bool_()}
+        if self.kind == "auris":
+            columns = {**features, "sentence": pa.string(), **extent}
+        else:
+            columns = {**features, "labels": pa.list_(pa.int64()), **extent}
+        if self.long_clips == "split":
+            columns |= {"part": pa.int64(), "n_parts": pa.int64()}
         return (Output(self.output, columns, SAMPLING_RATE),)
 
     def split_sizes(self) -> Mapping[str, int]:
@@ -120,32 +146,73 @@ class LogMelStage:
 
     def prepare(self) -> None:
         """Load the tokenizer."""
-        label_ids("", self.labels)
+        if self.kind == "whisper":
+            label_ids([], self.labels)
 
     def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
         """Compute the features of some rows, in the order of the output."""
         source = self._split(split)
-        for index in self._order(split, len(source))[start:stop]:
-            row = source.row(int(index))
+        indices = self._order(split, len(source))[start:stop].tolist()
+        for index, text in zip(indices, self._texts(source, indices), strict=True):
+            row = source.row(index)
             name = str(row.get("id") or index)
+            path = str(row.get("path") or name)
             try:
-                yield Kept((self._features(row, name, source.waveform(int(index))),))
+                yield from self._parts({"id": name, **text}, path, source.waveform(index))
             except ClipError as error:
-                yield Quarantined(name, str(row.get("path") or name), str(error))
+                yield Quarantined(name, path, str(error))
+
+    def _texts(self, source: Split, indices: list[int]) -> list[dict[str, Any]]:
+        """Labels or sentences of some rows; one call of the tokenizer for them all."""
+        sentences = [""] * len(indices)
+        if "sentence" in source.table.schema.names:
+            column = source.column("sentence").take(pa.array(indices, pa.int64())).to_pylist()
+            sentences = [sentence or "" for sentence in column]
+        if self.kind == "auris":
+            return [{"sentence": sentence} for sentence in sentences]
+        return [{"labels": ids} for ids in label_ids(sentences, self.labels)]
 
     def _order(self, split: str, n_rows: int) -> np.ndarray:
         if split != SHUFFLED_SPLIT:
             return np.arange(n_rows)
         return np.random.default_rng(self.shuffle_seed).permutation(n_rows)
 
-    def _features(self, row: Mapping[str, Any], name: str, waveform: np.ndarray) -> dict[str, Any]:
-        features = log_mel(waveform, self.mel).astype(self.dtype)
-        if self.layout == "padded":
-            features = pad(features, self.mel.n_frames)
-        return {
-            "id": name,
-            "input_features": list(features),
-            "labels": label_ids(row.get("sentence") or "", self.labels),
-            "n_frames": features.shape[1],
-            "truncated": len(waveform) > self.mel.n_samples,
-        }
+    def _parts(self, about: dict[str, Any], path: str, waveform: np.ndarray) -> Iterator[Kept]:
+        """One row, or one for each part of a long clip."""
+        length = self._shape.n_frames * HOP_LENGTH
+        is_long = len(waveform) > length
+        starts = range(0, len(waveform), length) if self.long_clips == "split" else range(1)
+        for part, start in enumerate(starts):
+            # To its very end if it is cut: what it is scaled by may lie beyond.
+            piece = waveform[start : start + length] if len(starts) > 1 else waveform
+            features = self._features(piece)
+            extent = {
+                "n_frames": features.shape[1],
+                "truncated": is_long and self.long_clips == "cut",
+                "part": part,
+                "n_parts": len(starts),
+            }
+            remark = self._remark(about["id"], path, waveform, len(starts))
+            yield Kept(
+                ({**about, "input_features": list(features), **extent},),
+                remark if is_long and part == 0 else None,
+                is_further=part > 0,
+            )
+
+    def _remark(self, name: str, path: str, waveform: np.ndarray, n_parts: int) -> Remark:
+        done = f"split into {n_parts} parts" if n_parts > 1 else "cut"
+        longest = self._shape.n_frames * HOP_LENGTH / SAMPLING_RATE
+        seconds = len(waveform) / SAMPLING_RATE
+        return Remark(name, path, f"{done}: {seconds:.2f} s long, more than {longest:g} s")
+
+    def _features(self, waveform: np.ndarray) -> np.ndarray:
+        if self.kind == "auris":
+            features = decibel_mel(waveform, self.mel.n_mels)
+        else:
+            features = log_mel(waveform, self.mel)
+        features = features.astype(self.dtype, copy=False)
+        return self._shape.pad(features) if self.layout == "padded" else features
+
+    @property
+    def _shape(self) -> FeatureShape:
+        return FeatureShape(self.kind, self.mel)

@@ -42,19 +42,27 @@ class LabelSettings:
         return files_digest(folder, TOKENIZER_FILES) if folder.is_dir() else None
 
 
-def label_ids(sentence: str, settings: LabelSettings) -> list[int]:
-    """Token ids of a sentence with Whisper's special tokens around it.
+def label_ids(sentences: list[str], settings: LabelSettings) -> list[list[int]]:
+    """Token ids of sentences, each with Whisper's special tokens around it.
 
     Raises
     ------
     InputError
         If the tokenizer cannot be loaded, or does not know the language.
     """
-    return list(_load(settings)(sentence).input_ids)
+    tokenizer = load_tokenizer(settings)
+    return list(tokenizer(sentences).input_ids) if sentences else []
 
 
 @functools.cache
-def _load(settings: LabelSettings) -> Any:
+def load_tokenizer(settings: LabelSettings) -> Any:
+    """Load the ``WhisperTokenizer`` that made, or makes, the labels.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it does not know the language.
+    """
     from transformers import WhisperTokenizer
     from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 

@@ -4,27 +4,18 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 import yaml
+from tones import tones
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
 from models.network import make_model
 from models.train import VOCABULARY, TrainingRecipe, train_ctc
 from models.wav2vec2 import Wav2Vec2Preprocessor
-from pipeline.audio import encode_audio
-from pipeline.corpus import (
-    AUDIO_TYPE,
-    corpus_schema,
-    shard_name,
-    write_dataset_dict,
-    write_split_metadata,
-)
 from pipeline.errors import InputError
 
 SHIPPED = Path(__file__).parents[2] / "models" / "mini-wav2vec2"
-LETTERS = "ETAON"
 RECIPE = TrainingRecipe(epochs=4, batch_size=4, learning_rate=5e-3, window_seconds=1.0)
 TINY = {
     "vocab_size": 32,
@@ -43,19 +34,6 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write clips in which every letter is a tone of its own."""
-    root = tmp_path_factory.mktemp("corpus")
-    rng = np.random.default_rng(0)
-    for split, n_clips in (("train", 24), ("validation", 6)):
-        _write_split(
-            root / "dataset" / split, ["".join(rng.choice([*LETTERS], 3)) for _ in range(n_clips)]
-        )
-    write_dataset_dict(root / "dataset", ("train", "validation"))
-    return root
-
-
-@pytest.fixture(scope="module")
 def architecture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("conf") / "tiny.yaml"
     path.write_text(yaml.safe_dump(TINY), encoding="utf-8")
@@ -63,9 +41,11 @@ def architecture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(corpus: Path, architecture: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(
+    tone_corpus: Path, architecture: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     output = tmp_path_factory.mktemp("models") / "tiny"
-    train_ctc(corpus, output, architecture=architecture, recipe=RECIPE, num_threads=1)
+    train_ctc(tone_corpus, output, architecture=architecture, recipe=RECIPE, num_threads=1)
     return output
 
 
@@ -92,13 +72,13 @@ def test_the_recipe_is_kept(trained: Path) -> None:
     assert summary["validation_wer"] >= 0
 
 
-def test_an_interrupted_run_goes_on(corpus: Path, architecture: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on(tone_corpus: Path, architecture: Path, tmp_path: Path) -> None:
     train_ctc(
-        corpus, tmp_path, architecture=architecture, recipe=RECIPE, max_steps=6, num_threads=1
+        tone_corpus, tmp_path, architecture=architecture, recipe=RECIPE, max_steps=6, num_threads=1
     )
 
     summary = train_ctc(
-        corpus,
+        tone_corpus,
         tmp_path,
         architecture=architecture,
         recipe=RECIPE,
@@ -110,8 +90,8 @@ def test_an_interrupted_run_goes_on(corpus: Path, architecture: Path, tmp_path: 
     assert summary["steps"] == 8
 
 
-def test_a_checkpoint_can_be_tuned(corpus: Path, trained: Path, tmp_path: Path) -> None:
-    train_ctc(corpus, tmp_path, checkpoint=trained, recipe=RECIPE, max_steps=1, num_threads=1)
+def test_a_checkpoint_can_be_tuned(tone_corpus: Path, trained: Path, tmp_path: Path) -> None:
+    train_ctc(tone_corpus, tmp_path, checkpoint=trained, recipe=RECIPE, max_steps=1, num_threads=1)
 
     before = Wav2Vec2ForCTC.from_pretrained(trained).lm_head.weight
     after = Wav2Vec2ForCTC.from_pretrained(tmp_path).lm_head.weight
@@ -130,47 +110,16 @@ def test_mixed_precision_hears_what_float32_hears(tmp_path: Path) -> None:
     assert (mixed - exact).abs().mean() < 0.1 * exact.abs().mean()
 
 
-def test_either_an_architecture_or_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
+def test_either_an_architecture_or_a_checkpoint(tone_corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="either an architecture"):
-        train_ctc(corpus, tmp_path)
-
-
-def _write_split(folder: Path, sentences: list[str]) -> None:
-    folder.mkdir(parents=True)
-    schema = corpus_schema(
-        {
-            "id": pa.string(),
-            "audio": AUDIO_TYPE,
-            "sentence": pa.string(),
-            "duration_s": pa.float64(),
-        },
-        16_000,
-    )
-    clips = [_tones(sentence) for sentence in sentences]
-    audio = [{"bytes": encode_audio(clip), "path": None} for clip in clips]
-    columns = {
-        "id": [f"{folder.name}{index}" for index in range(len(clips))],
-        "audio": audio,
-        "sentence": sentences,
-        "duration_s": [len(clip) / 16_000 for clip in clips],
-    }
-    table = pa.Table.from_pydict(columns, schema=schema)
-    with pa.ipc.new_stream(str(folder / shard_name(0, 1)), schema) as writer:
-        writer.write_table(table)
-    write_split_metadata(folder, schema, [shard_name(0, 1)], "0" * 64)
+        train_ctc(tone_corpus, tmp_path)
 
 
 def _loss(model: Wav2Vec2ForCTC) -> float:
     """CTC loss on one clip of the corpus' kind, padded to a second."""
     values = torch.zeros(1, 16_000)
-    clip = torch.from_numpy(_tones("TEA"))
+    clip = torch.from_numpy(tones("TEA"))
     values[0, : len(clip)] = (clip - clip.mean()) / clip.std()
     labels = torch.tensor([[VOCABULARY.index(letter) for letter in "TEA"]])
     with torch.no_grad():
         return model.eval()(values, labels=labels).loss.item()
-
-
-def _tones(sentence: str) -> np.ndarray:
-    time_s = np.arange(3_200) / 16_000
-    tones = [np.sin(2 * np.pi * 300 * (1 + LETTERS.index(letter)) * time_s) for letter in sentence]
-    return (0.3 * np.concatenate(tones)).astype(np.float32)

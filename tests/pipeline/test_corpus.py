@@ -186,8 +186,64 @@ def test_a_damaged_state_json_is_named(root, content, message):
         open_corpus(root)["train"]
 
 
-@pytest.mark.parametrize("name", ["../train", "/etc", "", "..", "a/b", 5])
+@pytest.mark.parametrize("name", ["../train", "/etc", "", "..", "a/b", 5, None, [], "a\0b"])
 def test_a_split_cannot_be_a_path(root, name):
     (root / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": [name]}))
-    with pytest.raises(InputError, match="names a split .* which is no folder name$"):
+    with pytest.raises(InputError, match="names a split .* which is no folder name of its own$"):
+        open_corpus(root)
+
+
+@pytest.mark.parametrize("splits", ["train", 5, {"train": 1}, True])
+def test_splits_that_are_no_list_are_damage(root, splits):
+    description = root / "dataset" / "dataset_dict.json"
+    description.write_text(json.dumps({"splits": splits}))
+    with pytest.raises(InputError, match=f"^{description} is damaged: its splits are .* no list$"):
+        open_corpus(root)
+
+
+def test_a_split_is_named_once(root):
+    (root / "dataset" / "dataset_dict.json").write_text('{"splits": ["train", "train"]}')
+    with pytest.raises(InputError, match="names a split 'train', which is no folder name of its o"):
+        open_corpus(root)
+
+
+def test_a_split_whose_name_no_disk_takes_is_one_sentence(root):
+    (root / "dataset" / "dataset_dict.json").write_text(json.dumps({"splits": ["x" * 300]}))
+    with pytest.raises(InputError, match="dataset_info.json cannot be read: File name too long$"):
+        open_corpus(root)
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        *([], 0, {}, None, {"audio": None}, {"audio": {}}),
+        *({"audio": {"sampling_rate": rate}} for rate in (None, 0, [])),
+    ],
+)
+def test_an_audio_column_that_states_no_rate_has_the_usual_one(root, features):
+    info = root / "dataset" / "train" / "dataset_info.json"
+    info.write_text(json.dumps({"features": features}))
+    assert open_corpus(root).sampling_rate == 16_000
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        *(["audio"], "audio", 7, {"audio": [1]}, {"audio": "Audio"}, {"audio": 16_000.5}),
+        *({"audio": {"sampling_rate": rate}} for rate in ("16000", -1, 0.5, 10**9, True, [5])),
+    ],
+)
+def test_damaged_features_are_one_sentence(root, features):
+    info = root / "dataset" / "train" / "dataset_info.json"
+    info.write_text(json.dumps({"features": features}))
+    with pytest.raises(InputError, match=f"^{info} is damaged: .* describes no audio column$"):
+        open_corpus(root)
+
+
+@pytest.mark.parametrize("name", ["dataset_dict.json", "train/dataset_info.json"])
+@pytest.mark.parametrize("content", ["", "[]", "5", "null", '"x"', "[" * 100_000, '{"a":'])
+def test_what_is_no_object_of_json_is_one_sentence(root, name, content):
+    path = root / "dataset" / name
+    path.write_text(content)
+    with pytest.raises(InputError, match=f"^{path} is not (valid JSON|a JSON object)"):
         open_corpus(root)

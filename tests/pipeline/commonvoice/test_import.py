@@ -13,13 +13,26 @@ from makers import ReleaseDraft, mp3, noise, tone
 from outputs import digests, stamps
 
 from pipeline.audio import decode
-from pipeline.commonvoice.stage import ImportStage
+from pipeline.commonvoice.layout import CommonVoice
 from pipeline.corpus import Corpus, open_corpus
+from pipeline.imports.stage import ImportStage
 from pipeline.stage import RunOptions, run_stage
 
 HERE = RunOptions(num_workers=0)
 SPEECH = mp3(tone(300, 1.0))
 STEREO = mp3(np.stack([tone(300, 1.0, 48_000), noise(1.0, 48_000)], axis=1), 48_000)
+
+
+def stage_of(release: Path, output: Path) -> ImportStage:
+    return ImportStage(CommonVoice(release, output / "source"), output)
+
+
+def counts(splits: dict[str, dict[str, int]]) -> dict[str, tuple[int, int, int]]:
+    """Clips in, out and quarantined."""
+    names = ("clips_in", "clips_out", "quarantined")
+    return {split: tuple(numbers[name] for name in names) for split, numbers in splits.items()}
+
+
 # clip, its content, its sentence, and why it is quarantined
 CLIPS: tuple[tuple[str, bytes | None, str, str | None], ...] = (
     ("good.mp3", SPEECH, "Steven wants three red beds.", None),
@@ -64,7 +77,7 @@ def release(draft: ReleaseDraft, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="module")
 def imported(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     root = tmp_path_factory.mktemp("imported") / "out"
-    run_stage(ImportStage(release, root, 16_000), HERE)
+    run_stage(stage_of(release, root), HERE)
     return open_corpus(root)
 
 
@@ -76,15 +89,13 @@ def test_bad_clips_are_quarantined_with_their_reasons_and_the_import_succeeds(
 ):
     outcome = command("import", release, tmp_path / "out", "--json")
     assert outcome.status == 0
-    assert outcome.report["splits"] == {
-        "train": {"clips_in": 1, "clips_out": 1, "quarantined": 0},
-        "test": {"clips_in": len(CLIPS), "clips_out": len(KEPT), "quarantined": len(REASONS)},
-    }
+    expected = {"train": (1, 1, 0), "test": (len(CLIPS), len(KEPT), len(REASONS))}
+    assert counts(outcome.report["splits"]) == expected
     found = quarantine(tmp_path / "out")
     assert found.keys() == REASONS.keys()
     assert [path for path in found if not found[path].startswith(REASONS[path])] == []
     run = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert (run["status"], run["splits"]) == ("complete", outcome.report["splits"])
+    assert (run["status"], counts(run["splits"])) == ("complete", expected)
 
 
 def test_good_clips_are_kept_in_order(imported):
@@ -163,7 +174,7 @@ def test_a_clip_named_without_its_suffix_is_found(row):
 def test_votes_are_numbers_or_nothing(tmp_path, votes, number):
     draft = ReleaseDraft({"test": f"path\tsentence\tup_votes\na.mp3\tHi\t{votes}\n".encode()})
     draft.clips["a.mp3"] = SPEECH
-    run_stage(ImportStage(draft.write(tmp_path), tmp_path / "out", 16_000), HERE)
+    run_stage(stage_of(draft.write(tmp_path), tmp_path / "out"), HERE)
     assert open_corpus(tmp_path / "out")["test"].row(0)["up_votes"] == number
 
 
@@ -175,7 +186,7 @@ def test_a_clip_much_shorter_than_stated_lost_its_end(tmp_path, stated_ms, kept)
     draft.add("test", "a.mp3", SPEECH)
     draft.add("test", "b.mp3", SPEECH)
     draft.tables["clip_durations"] = f"clip\tduration[ms]\na.mp3\t{stated_ms}\n".encode()
-    report = run_stage(ImportStage(draft.write(tmp_path), tmp_path / "out", 16_000), HERE)
+    report = run_stage(stage_of(draft.write(tmp_path), tmp_path / "out"), HERE)
     assert report.quarantined == (0 if kept else 1)
 
 
@@ -199,7 +210,7 @@ def test_a_link_to_nothing_is_a_missing_clip(quarantine, tmp_path):
     draft.add("test", "b.mp3", None)
     release = draft.write(tmp_path)
     (release / "en" / "clips" / "b.mp3").symlink_to(tmp_path / "absent.mp3")
-    run_stage(ImportStage(release, tmp_path / "out", 16_000), HERE)
+    run_stage(stage_of(release, tmp_path / "out"), HERE)
     assert quarantine(tmp_path / "out") == {"b.mp3": "file is missing"}
 
 
@@ -242,7 +253,7 @@ def test_splits_and_limits_take_what_they_say(command, release, tmp_path):
     arguments = ("--splits", "test", "--limit", 6)
     outcome = command("import", release, tmp_path / "out", *arguments, "--json")
     assert outcome.status == 0
-    assert outcome.report["splits"] == {"test": {"clips_in": 6, "clips_out": 3, "quarantined": 3}}
+    assert counts(outcome.report["splits"]) == {"test": (6, 3, 3)}
     expected = ["good", "quote", "stereo"]
     assert open_corpus(tmp_path / "out")["test"].column("id").to_pylist() == expected
 
@@ -270,6 +281,7 @@ def test_a_dry_run_writes_nothing(command, release, tmp_path):
     outcome = command("import", release, tmp_path / "out", "--dry-run")
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out.splitlines() == [
+        f"{release}: Common Voice release (--layout commonvoice)",
         f"import: {len(CLIPS) + 1} clips in 2 shards, nothing written",
         "  train: 1 clips",
         f"  test: {len(CLIPS)} clips",

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import datasets
+import librosa
 import numpy as np
 import pytest
 from makers import encode, mp3, noise, tone, write_corpus
@@ -13,8 +14,9 @@ from outputs import stamps
 from transformers import WhisperTokenizer
 
 from pipeline.corpus import open_corpus
-from pipeline.errors import InputError
+from pipeline.errors import ClipError, InputError
 from pipeline.logmel import open_features
+from pipeline.logmel.auris import decibel_mel
 from pipeline.logmel.features import MelSettings, log_mel, pad
 from pipeline.logmel.stage import LogMelStage
 
@@ -119,6 +121,52 @@ def test_a_clip_longer_than_the_chunk_is_cut_and_flagged(features, root):
     }
     beginning = log_mel(open_corpus(root)["test"].waveform(5)[:16_000], MEL)
     np.testing.assert_array_equal(features.input_features("test", 4), beginning)
+
+
+def remarks(root: Path) -> dict[str, str]:
+    entries = map(json.loads, (root / "remarks.jsonl").read_text().splitlines())
+    return {entry["path"]: entry["reason"] for entry in entries}
+
+
+def test_what_was_cut_is_reported(logmel, tmp_path):
+    outcome = logmel()
+    assert remarks(tmp_path / "out") == {
+        "test-3.mp3": "cut: 1.00 s long, more than 1 s",
+        "test-5.mp3": "cut: 2.50 s long, more than 1 s",
+    }
+    assert "2 clips were kept, but not as they came" in outcome.out
+
+
+def test_a_long_clip_may_be_split_and_nothing_is_lost(logmel, root, tmp_path):
+    outcome = logmel("--long", "split", "--json")
+    counts = outcome.report["splits"]["test"]
+    assert (counts["clips_in"], counts["clips_out"], counts["quarantined"]) == (6, 5, 1)
+    assert (counts["further_rows"], counts["remarks"]) == (3, 2)
+    features = open_features(tmp_path / "out")
+    rows = features.corpus["test"]
+    places = [rows.column(name).to_pylist() for name in ("part", "n_parts", "truncated")]
+    assert rows_of(features, "test") == [0, 1, 2, 3, 3, 5, 5, 5]
+    assert places[0] == [0, 0, 0, 0, 1, 0, 1, 2]
+    assert places[1] == [1, 1, 1, 2, 2, 3, 3, 3]
+    assert not any(places[2])
+    waveform = open_corpus(root)["test"].waveform(5)
+    for row, start in ((5, 0), (6, 16_000), (7, 32_000)):
+        part = log_mel(waveform[start : start + 16_000], MEL)
+        np.testing.assert_array_equal(features.input_features("test", row), pad(part, MEL.n_frames))
+    assert remarks(tmp_path / "out")["test-5.mp3"] == (
+        "split into 3 parts: 2.50 s long, more than 1 s"
+    )
+
+
+def test_parts_are_the_same_whatever_the_number_of_workers_and_validate(command, root, tmp_path):
+    written = []
+    for name, workers in (("here", 0), ("there", 2)):
+        arguments = ("-i", root, "-o", tmp_path / name, *SMALL, "--long", "split")
+        assert command("logmel", *arguments, workers=workers).status == 0
+        shards = sorted((tmp_path / name / "dataset").rglob("*.arrow"))
+        written.append([path.read_bytes() for path in shards])
+        assert command("validate", tmp_path / name, workers=None).status == 0
+    assert written[0] == written[1]
 
 
 def test_whisper_hears_every_corpus_at_16_khz(command, tmp_path):
@@ -234,12 +282,70 @@ def test_the_padded_layout_is_a_plain_array_for_other_peoples_trainers(logmel, t
     assert opened["train"][0:3]["input_features"].shape == (3, 80, 100)
 
 
+@pytest.mark.parametrize("layout", ["compact", "padded"])
+def test_a_datasets_transform_gives_padded_features(logmel, tmp_path, layout):
+    assert logmel("--layout", layout).status == 0
+    features = open_features(tmp_path / "out")
+    opened = datasets.load_from_disk(str(tmp_path / "out" / "dataset"))
+    batch = opened["train"].with_transform(features.transform)[0:3]
+    for index, padded in enumerate(batch["input_features"]):
+        assert padded.dtype == np.float32
+        np.testing.assert_array_equal(padded, features.input_features("train", index))
+    assert batch["labels"][1] == features.labels("train", 1).tolist()
+
+
+def test_a_split_is_a_map_style_dataset_that_travels(features):
+    split = pickle.loads(pickle.dumps(features["train"]))
+    assert len(split) == 9
+    np.testing.assert_array_equal(split[4]["labels"], features.labels("train", 4))
+    np.testing.assert_array_equal(split[4]["input_features"], features.input_features("train", 4))
+
+
+# --- for discriminative lexicon models ---
+
+
+@pytest.mark.parametrize("layout", ["compact", "padded"])
+def test_auris_spectrograms_are_librosas_in_decibels(logmel, root, tmp_path, layout):
+    assert logmel("--format", "auris", "--layout", layout, "--model-size", "large-v3").status == 0
+    features = open_features(tmp_path / "out")
+    for row, index in enumerate(rows_of(features, "test")):
+        waveform = open_corpus(root)["test"].waveform(index)
+        mel = librosa.feature.melspectrogram(
+            y=waveform, sr=16_000, n_fft=400, hop_length=160, n_mels=128
+        )
+        decibels = librosa.power_to_db(mel, ref=np.max)
+        expected = np.full((128, 391), decibels.min(), dtype=np.float32)
+        expected[:, : decibels.shape[1]] = decibels
+        np.testing.assert_allclose(features.input_features("test", row), expected, atol=1e-3)
+    assert features.corpus["test"].row(0)["sentence"] == SENTENCES[0]
+    assert "labels" not in features.corpus["test"].table.schema.names
+
+
+def test_a_word_longer_than_an_auris_spectrogram_is_cut_as_the_pilot_cut_it():
+    waveform = noise(5.0) * np.linspace(0.1, 1, 80_000, dtype=np.float32)
+    decibels = librosa.power_to_db(
+        librosa.feature.melspectrogram(y=waveform, sr=16_000, n_fft=400, hop_length=160),
+        ref=np.max,
+    )
+    np.testing.assert_allclose(decibel_mel(waveform), decibels[:, :391], atol=1e-3)
+
+
+@pytest.mark.parametrize("waveform", [np.zeros(0), np.zeros((2, 10))])
+def test_an_auris_spectrogram_needs_a_clip(waveform):
+    with pytest.raises(ClipError, match="a mono waveform is needed"):
+        decibel_mel(waveform)
+
+
+# --- the stage ---
+
+
 def test_a_bad_clip_is_quarantined_with_its_reason(features, quarantine):
     reasons = quarantine(features.corpus.root)
     assert list(reasons) == ["test-4.mp3"]
     assert reasons["test-4.mp3"].startswith("not decodable as audio: ")
     run = json.loads((features.corpus.root / "run.json").read_text())
-    assert run["splits"]["test"] == {"clips_in": 6, "clips_out": 5, "quarantined": 1}
+    counts = run["splits"]["test"]
+    assert (counts["clips_in"], counts["clips_out"], counts["quarantined"]) == (6, 5, 1)
 
 
 def test_running_again_does_nothing_and_other_settings_are_refused(logmel, tmp_path):

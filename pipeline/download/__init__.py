@@ -1,0 +1,1 @@
+"""Archives of the Mozilla Data Collective: the service, the transfer, the command."""

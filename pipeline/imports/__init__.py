@@ -1,0 +1,1 @@
+"""Import: whatever a lab already has becomes a corpus; one module for each layout."""

@@ -1,0 +1,1 @@
+"""Discrete speech units: features, k-means, labels, in the files of fairseq's simple_kmeans."""
