@@ -24,7 +24,7 @@ VARY = ("timing.json", ".lock")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=2_000)
+    parser.add_argument("--clips", type=int, default=11_000)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     arguments = parser.parse_args()
     rng, moments = np.random.default_rng(0), random.Random(arguments.seed)

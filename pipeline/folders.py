@@ -5,11 +5,12 @@ to be removed, and it is written by one process at a time.
 """
 
 import fcntl
+import importlib.metadata
 import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ from pipeline.errors import InputError
 RUN_FILE = "run.json"
 OWN_FILES = (RUN_FILE, "timing.json", "quarantine.jsonl", "remarks.jsonl")
 OWN_FOLDERS = (DATASET_FOLDER, "shards")
+VERSIONS_OF = ("hearing-analysis", "numpy", "pyarrow", "scipy", "soundfile", "soxr")
 COMPLETE, RUNNING = "complete", "running"
 
 
@@ -125,3 +127,12 @@ def _try_lock(file: IO[str], kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the bytes of an output, as far as it is installed."""
+    found = {}
+    for name in VERSIONS_OF:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

@@ -17,7 +17,6 @@ Files a finished stage leaves in each output folder::
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import time
 from collections import Counter
@@ -39,7 +38,7 @@ from pipeline.corpus import (
     write_split_metadata,
 )
 from pipeline.errors import CheckFailed, InputError
-from pipeline.folders import COMPLETE, RUN_FILE, RUNNING, clear, lock, status_of
+from pipeline.folders import COMPLETE, RUN_FILE, RUNNING, clear, lock, status_of, versions
 from pipeline.progress import Progress
 from pipeline.shards import Kept, Output, Quarantined, Task, is_done, read_record, record_path
 from pipeline.workers import WorkerPool
@@ -50,7 +49,6 @@ __all__ = ["Kept", "Output", "Quarantined", "RunOptions", "Stage", "StageReport"
 ARRAY_PATIENCE_SECONDS = 60.0
 # What the records of shards list, and the files that gather it.
 ENTRIES = {"quarantined": "quarantine.jsonl", "remarks": "remarks.jsonl"}
-VERSIONS_OF = ("hearing-analysis", "numpy", "pyarrow", "scipy", "soundfile", "soxr")
 
 
 class Stage(Protocol):
@@ -166,8 +164,9 @@ class StageReport:
         return sum(counts.remarks for counts in self.splits.values())
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values, for ``--json``."""
-        return dataclasses.asdict(self)
+        """JSON values, for ``--json``; counts as in ``run.json``."""
+        splits = {split: _without_zeros(vars(counts)) for split, counts in self.splits.items()}
+        return {**dataclasses.asdict(self), "splits": splits}
 
 
 def run_stage(stage: Stage, options: RunOptions | None = None) -> StageReport:
@@ -263,17 +262,9 @@ def _keep_apart(sources: tuple[Path, ...], roots: list[Path]) -> None:
 
 
 def _describe(stage: Stage) -> dict[str, Any]:
-    versions = {name: version for name in VERSIONS_OF if (version := _version(name))}
     config = json.loads(json.dumps(stage.config))
     digest = stage.source_digest
-    return {"stage": stage.name, "config": config, "source_digest": digest, "versions": versions}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return {"stage": stage.name, "config": config, "source_digest": digest, "versions": versions()}
 
 
 def _run_share(
@@ -361,7 +352,7 @@ def _write_dataset(output: Output, tasks: list[Task], digest: str) -> None:
     write_dataset_dict(dataset, splits)
 
 
-def _count(tasks: list[Task], records: list[dict[str, Any]]) -> dict[str, Counter[str]]:
+def _count(tasks: list[Task], records: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = {}
     for task, record in zip(tasks, records, strict=True):
         left_out = len(record["quarantined"])
@@ -374,9 +365,14 @@ def _count(tasks: list[Task], records: list[dict[str, Any]]) -> dict[str, Counte
         split["clips_in"] += task.n_rows
         split["clips_out"] += record["clips_out"]
         split["quarantined"] += left_out
-        others = {"further_rows": record["further_rows"], "remarks": len(record["remarks"])}
-        split.update({key: number for key, number in others.items() if number})
-    return counts
+        split["further_rows"] += record["further_rows"]
+        split["remarks"] += len(record["remarks"])
+    return {split: _without_zeros(numbers) for split, numbers in counts.items()}
+
+
+def _without_zeros(counts: Mapping[str, int]) -> dict[str, int]:
+    """Leave out what is rarely anything."""
+    return {k: n for k, n in counts.items() if n or k not in ("further_rows", "remarks")}
 
 
 def _write_timing(root: Path, run: Mapping[str, Any], started: float) -> None:

@@ -130,10 +130,11 @@ def read_run(root: Path) -> RunRecord:
         raise MissingPathError(f"{root} does not exist; {NAME_ANOTHER}")
     try:
         run = read_json(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); {NAME_ANOTHER}") from error
-    except RecursionError:
-        raise InputError(f"{path} is nested too deeply; make {root} again") from None
+    except InputError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        reason = error.__cause__.strerror
+        raise InputError(f"{path} cannot be read ({reason}); {NAME_ANOTHER}") from error
     if "stage" not in run:
         raise InputError(f"{root} has no {RUN_FILE} of ours; {NAME_ANOTHER}")
     return RunRecord(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import Command, Outcome
+from command_outcome import Command, Outcome
 from makers import noise, tone, write_corpus
 
 from pipeline.audio import decode, encode_audio
@@ -193,15 +193,15 @@ def test_an_unfinished_output_fails_and_nothing_else_is_checked(validate, varian
         (lambda shard: os.truncate(shard, 5_000), "cannot be read as an Arrow shard"),
         (lambda shard: shard.write_bytes(b""), "cannot be read as an Arrow shard"),
         (lambda shard: (shard.parent / "state.json").unlink(), "train has no shards"),
-        (lambda shard: (shard.parent / "state.json").write_text("[" * 50_000), "no stage writes"),
+        (lambda shard: (shard.parent / "state.json").write_text("[" * 50_000), "is not valid JSON"),
         (
             lambda shard: (shard.parent / "dataset_info.json").write_text('{"features": 5}'),
-            "no stage",
+            "dataset_info.json is damaged: 5 describes no audio column",
         ),
         (lambda shard: (shard.parents[1] / "dataset_dict.json").unlink(), "no finished dataset"),
         (
             lambda shard: (shard.parents[1] / "dataset_dict.json").write_text('{"splits": 5}'),
-            "no stage",
+            "dataset_dict.json is damaged: its splits are 5, which is no list",
         ),
     ],
 )
