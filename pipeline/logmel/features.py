@@ -171,7 +171,7 @@ def mel_power(frames: np.ndarray, n_mels: int) -> np.ndarray:
 
     Parameters
     ----------
-    frames : np.ndarray [shape=(n_frames, 400), dtype=float32]
+    frames : np.ndarray [shape=(n_frames, 400)]
     n_mels : int
 
     Returns

@@ -204,7 +204,13 @@ def in_a_process(
         env={**environment, **({"MDC_API_KEY": key} if key else {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     )
+
+
+def heed_interrupts() -> None:
+    """Undo what a process inherits that is started in the background of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
