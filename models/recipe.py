@@ -1,18 +1,25 @@
 """What every training shares: the recipe, how it becomes a Trainer's arguments, and its log."""
 
+import json
 import logging
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import (
+    PreTrainedModel,
+    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
+
+from pipeline.errors import InputError
 
 LOG_INTERVAL_SECONDS = 30.0
 
@@ -89,10 +96,62 @@ def training_arguments(
     )
 
 
+def begin(
+    architecture: Path | None,
+    checkpoint: Path | None,
+    recipe: TrainingRecipe | None,
+    num_threads: int | None,
+) -> TrainingRecipe:
+    """Set torch up for a training, and return its recipe.
+
+    Raises
+    ------
+    InputError
+        If neither or both of ``architecture`` and ``checkpoint`` are given.
+    """
+    if (architecture is None) == (checkpoint is None):
+        raise InputError("give either an architecture to start from scratch, or a checkpoint")
+    recipe = recipe or TrainingRecipe()
+    if num_threads:
+        torch.set_num_threads(num_threads)
+    torch.manual_seed(recipe.seed)
+    return recipe
+
+
+def run(trainer: Trainer, *, resume: bool, stop_after: int | None) -> dict[str, float]:
+    """Train, from the last checkpoint if ``resume``, and return the figures of an evaluation."""
+    if stop_after:
+        trainer.add_callback(StopAfter(stop_after))
+    trainer.train(resume_from_checkpoint=resume or None)
+    return trainer.evaluate()
+
+
+def write_summary(
+    output: Path,
+    about: dict[str, Any],
+    recipe: TrainingRecipe,
+    trainer: Trainer,
+    model: PreTrainedModel,
+    figures: dict[str, float],
+) -> dict[str, Any]:
+    """Write ``training.json``, with what the training was ``about`` at its head."""
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    summary = {
+        **about,
+        "recipe": asdict(recipe),
+        "steps": trainer.state.global_step,
+        "train_loss": losses[-1] if losses else math.nan,
+        "validation_wer": figures["eval_wer"],
+        "validation_cer": figures["eval_cer"],
+        "parameters": model.num_parameters(),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+    }
+    (output / "training.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return summary
+
+
 def quiet_libraries() -> None:
     """Leave standard error to the lines of the training."""
-    import transformers
-
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("datasets").setLevel(logging.WARNING)

@@ -6,8 +6,6 @@ at inference every clip is padded to one window.
 """
 
 import json
-import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,16 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from models.clips import IGNORED_LABEL, Clips, Collator
 from models.network import make_model
-from models.recipe import LogLines, StopAfter, TrainingRecipe, training_arguments
+from models.recipe import (
+    LogLines,
+    TrainingRecipe,
+    begin,
+    run,
+    training_arguments,
+    write_summary,
+)
 from models.wav2vec2 import Wav2Vec2Preprocessor
 from pipeline.corpus import Corpus, open_corpus
-from pipeline.errors import InputError
 
 # The alphabet of facebook/wav2vec2-base-960h, in its order.
 VOCABULARY = ("<pad>", "<s>", "</s>", "<unk>", *"|ETAONIHSRDLUMWCFGYPBVK'XJQZ")
@@ -81,12 +85,7 @@ def train_ctc(
     InputError
         If neither or both of ``architecture`` and ``checkpoint`` are given.
     """
-    if (architecture is None) == (checkpoint is None):
-        raise InputError("give either an architecture to start from scratch, or a checkpoint")
-    recipe = recipe or TrainingRecipe()
-    if num_threads:
-        torch.set_num_threads(num_threads)
-    torch.manual_seed(recipe.seed)
+    recipe = begin(architecture, checkpoint, recipe, num_threads)
     output.mkdir(parents=True, exist_ok=True)
     write_processor(output)
     preprocessor = _prepare(output, architecture, checkpoint)
@@ -100,12 +99,11 @@ def train_ctc(
         train_clips=_clips(source, "train", preprocessor, recipe),
         validation_clips=_clips(source, "validation", preprocessor, recipe),
     )
-    if stop_after:
-        trainer.add_callback(StopAfter(stop_after))
-    trainer.train(resume_from_checkpoint=resume or None)
-    figures = trainer.evaluate()
+    figures = run(trainer, resume=resume, stop_after=stop_after)
     model.save_pretrained(output)
-    return _write_summary(output, source, recipe, trainer, model, figures)
+    hours = round(sum(trainer.train_clips.lengths) / 16_000 / 3600, 2)
+    about = {"corpus": source.root.name, "clips": len(trainer.train_clips), "hours": hours}
+    return write_summary(output, about, recipe, trainer, model, figures)
 
 
 def write_processor(folder: Path) -> None:
@@ -235,30 +233,3 @@ def _clips(
     return Clips(
         corpus[split].at_rate(preprocessor.sampling_rate), preprocessor, recipe.window_seconds
     )
-
-
-def _write_summary(
-    output: Path,
-    corpus: Corpus,
-    recipe: TrainingRecipe,
-    trainer: CtcTrainer,
-    model: Wav2Vec2ForCTC,
-    figures: dict[str, float],
-) -> dict[str, Any]:
-    import transformers
-
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    summary = {
-        "corpus": corpus.root.name,
-        "clips": len(trainer.train_clips),
-        "hours": round(sum(trainer.train_clips.lengths) / 16_000 / 3600, 2),
-        "recipe": asdict(recipe),
-        "steps": trainer.state.global_step,
-        "train_loss": losses[-1] if losses else math.nan,
-        "validation_wer": figures["eval_wer"],
-        "validation_cer": figures["eval_cer"],
-        "parameters": model.num_parameters(),
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-    }
-    (output / "training.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    return summary

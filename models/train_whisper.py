@@ -4,9 +4,7 @@ Features and labels come from ``pipeline logmel``, padded as they are read. Buil
 ``transformers.Seq2SeqTrainer``.
 """
 
-import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +24,14 @@ from transformers import (
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from models.clips import IGNORED_LABEL
-from models.recipe import LogLines, StopAfter, TrainingRecipe, training_arguments
+from models.recipe import (
+    LogLines,
+    TrainingRecipe,
+    begin,
+    run,
+    training_arguments,
+    write_summary,
+)
 from pipeline.errors import InputError
 from pipeline.logmel import FeatureSet, SplitFeatures, open_features
 from pipeline.logmel.features import MelSettings
@@ -75,12 +80,7 @@ def train_whisper(
         If neither or both of ``architecture`` and ``checkpoint`` are given, or the features are not
         what the checkpoint takes.
     """
-    if (architecture is None) == (checkpoint is None):
-        raise InputError("give either an architecture to start from scratch, or a checkpoint")
-    recipe = recipe or TrainingRecipe()
-    if num_threads:
-        torch.set_num_threads(num_threads)
-    torch.manual_seed(recipe.seed)
+    recipe = begin(architecture, checkpoint, recipe, num_threads)
     source = open_features(features)
     labels = label_settings(source)
     tokenizer = load_tokenizer(labels)
@@ -98,16 +98,14 @@ def train_whisper(
         train_features=source["train"],
         validation_features=source["validation"],
     )
-    if stop_after:
-        trainer.add_callback(StopAfter(stop_after))
-    trainer.train(resume_from_checkpoint=resume or None)
-    figures = trainer.evaluate()
+    figures = run(trainer, resume=resume, stop_after=stop_after)
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
     WhisperFeatureExtractor(
         feature_size=source.mel.n_mels, chunk_length=source.mel.chunk_length
     ).save_pretrained(output)
-    return _write_summary(output, source, recipe, trainer, model, figures)
+    about = {"features": source.corpus.root.name, "clips": len(trainer.train_features)}
+    return write_summary(output, about, recipe, trainer, model, figures)
 
 
 def label_settings(features: FeatureSet) -> LabelSettings:
@@ -243,29 +241,3 @@ def _check_fit(
             f"the labels in {features} have {len(tokenizer)} tokens, and the network knows "
             f"{config.vocab_size}; make them again with the checkpoint's folder as --tokenizer"
         )
-
-
-def _write_summary(
-    output: Path,
-    features: FeatureSet,
-    recipe: TrainingRecipe,
-    trainer: WhisperTrainer,
-    model: WhisperForConditionalGeneration,
-    figures: dict[str, float],
-) -> dict[str, Any]:
-    import transformers
-
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    summary = {
-        "features": features.corpus.root.name,
-        "clips": len(trainer.train_features),
-        "recipe": asdict(recipe),
-        "steps": trainer.state.global_step,
-        "train_loss": losses[-1] if losses else math.nan,
-        "validation_wer": figures["eval_wer"],
-        "validation_cer": figures["eval_cer"],
-        "parameters": model.num_parameters(),
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-    }
-    (output / "training.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    return summary

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.counts import StageReport
 from pipeline.masking.profiles import OCTAVES_HZ, HearingProfile
 from pipeline.masking.severity import (
     BSA_HZ,
@@ -17,7 +18,7 @@ from pipeline.masking.severity import (
     thresholds_at,
     who_grade,
 )
-from pipeline.stage import RunOptions, Stage, StageReport, plan, run_stage
+from pipeline.stage import RunOptions, Stage, plan, run_stage
 
 
 def perform(stage: Stage, options: RunOptions, *, dry_run: bool, as_json: bool) -> None:
@@ -25,7 +26,11 @@ def perform(stage: Stage, options: RunOptions, *, dry_run: bool, as_json: bool) 
     if dry_run:
         _print_plan(stage)
         return
-    report = run_stage(stage, options)
+    tell(run_stage(stage, options), as_json=as_json)
+
+
+def tell(report: StageReport, *, as_json: bool) -> None:
+    """Print a report, for machines or for people."""
     if as_json:
         print(json.dumps(report.as_json(), indent=2))
     else:

@@ -15,7 +15,7 @@ Files a finished stage leaves in each output folder::
     shards/            the records, one JSON file per shard
 """
 
-import dataclasses
+import functools
 import hashlib
 import json
 import time
@@ -37,10 +37,20 @@ from pipeline.corpus import (
     write_json,
     write_split_metadata,
 )
+from pipeline.counts import SplitCounts, StageReport, judge, without_zeros
 from pipeline.errors import CheckFailed, InputError
 from pipeline.folders import COMPLETE, RUN_FILE, RUNNING, clear, lock, status_of, versions
 from pipeline.progress import Progress
-from pipeline.shards import Kept, Output, Quarantined, Task, is_done, read_record, record_path
+from pipeline.shards import (
+    Kept,
+    Output,
+    Quarantined,
+    Task,
+    is_done,
+    read_record,
+    record_path,
+    write_shard,
+)
 from pipeline.workers import WorkerPool
 
 __all__ = ["Kept", "Output", "Quarantined", "RunOptions", "Stage", "StageReport", "run_stage"]
@@ -113,62 +123,6 @@ class RunOptions:
             )
 
 
-@dataclass(frozen=True)
-class SplitCounts:
-    """``clips_in == clips_out + quarantined``, or the stage fails.
-
-    ``further_rows`` are what an output has beyond one row a clip, where clips are split;
-    ``remarks`` the lines of ``remarks.jsonl``. ``run.json`` leaves both out if there are none.
-    """
-
-    clips_in: int
-    clips_out: int
-    quarantined: int
-    further_rows: int = 0
-    remarks: int = 0
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of every output."""
-        return self.clips_out + self.further_rows
-
-
-@dataclass(frozen=True)
-class StageReport:
-    """What a run did."""
-
-    stage: str
-    outputs: tuple[str, ...]
-    splits: dict[str, SplitCounts]
-    complete: bool
-    seconds: float
-
-    @property
-    def clips_in(self) -> int:
-        """Input rows over all splits."""
-        return sum(counts.clips_in for counts in self.splits.values())
-
-    @property
-    def clips_out(self) -> int:
-        """Clips kept, per output, over all splits."""
-        return sum(counts.clips_out for counts in self.splits.values())
-
-    @property
-    def quarantined(self) -> int:
-        """Clips left out over all splits."""
-        return sum(counts.quarantined for counts in self.splits.values())
-
-    @property
-    def remarks(self) -> int:
-        """Lines of ``remarks.jsonl`` over all splits."""
-        return sum(counts.remarks for counts in self.splits.values())
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON values, for ``--json``; counts as in ``run.json``."""
-        splits = {split: _without_zeros(vars(counts)) for split, counts in self.splits.items()}
-        return {**dataclasses.asdict(self), "splits": splits}
-
-
 def run_stage(stage: Stage, options: RunOptions | None = None) -> StageReport:
     """Run a stage to its end, or as far as its share of the shards goes.
 
@@ -197,25 +151,6 @@ def run_stage(stage: Stage, options: RunOptions | None = None) -> StageReport:
                 _work(stage, tasks, options.num_workers)
                 _finish(stage, tasks, description, started)
     return judge(_report(stage, started), options.max_failures)
-
-
-def judge(report: StageReport, max_failures: int | None) -> StageReport:
-    """Pass a report on, unless too many clips were quarantined.
-
-    Raises
-    ------
-    CheckFailed
-        If more were than ``max_failures``, or, without that, if none was kept.
-    """
-    where = f"see {report.outputs[0]}/quarantine.jsonl"
-    if max_failures is not None and report.quarantined > max_failures:
-        raise CheckFailed(
-            f"{report.quarantined} of {report.clips_in} clips are quarantined, more than "
-            f"--max-failures {max_failures}; {where}"
-        )
-    if report.clips_in and not report.clips_out:
-        raise CheckFailed(f"all {report.clips_in} clips are quarantined; {where}")
-    return report
 
 
 def plan(split_sizes: Mapping[str, int]) -> list[Task]:
@@ -317,9 +252,14 @@ def _work(stage: Stage, tasks: list[Task], num_workers: int) -> None:
     open_tasks = [task for task in tasks if not is_done(task, stage.outputs)]
     total = sum(task.n_rows for task in tasks)
     done = total - sum(task.n_rows for task in open_tasks)
-    with Progress(stage.name, total, done) as progress, WorkerPool(stage, num_workers) as pool:
-        for task in pool.run(open_tasks):
+    pool = WorkerPool(functools.partial(_make_shard, stage), num_workers)
+    with Progress(stage.name, total, done) as progress, pool:
+        for task, _ in pool.run(open_tasks):
             progress.advance(task.n_rows)
+
+
+def _make_shard(stage: Stage, task: Task) -> None:
+    write_shard(task, stage.outputs, stage.rows(task.split, task.start, task.stop))
 
 
 def _finish(stage: Stage, tasks: list[Task], description: dict[str, Any], started: float) -> None:
@@ -367,12 +307,7 @@ def _count(tasks: list[Task], records: list[dict[str, Any]]) -> dict[str, dict[s
         split["quarantined"] += left_out
         split["further_rows"] += record["further_rows"]
         split["remarks"] += len(record["remarks"])
-    return {split: _without_zeros(numbers) for split, numbers in counts.items()}
-
-
-def _without_zeros(counts: Mapping[str, int]) -> dict[str, int]:
-    """Leave out what is rarely anything."""
-    return {k: n for k, n in counts.items() if n or k not in ("further_rows", "remarks")}
+    return {split: without_zeros(numbers) for split, numbers in counts.items()}
 
 
 def _write_timing(root: Path, run: Mapping[str, Any], started: float) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pipeline.audio import DecodedAudio, decode
 from pipeline.checks import Check, check_each, verdict_of
 from pipeline.corpus import Split, corpus_root, open_corpus, read_json
+from pipeline.counts import SplitCounts
 from pipeline.errors import (
     ClipError,
     HearingAnalysisError,
@@ -25,7 +26,6 @@ from pipeline.errors import (
     MissingPathError,
 )
 from pipeline.folders import COMPLETE, RUN_FILE
-from pipeline.stage import SplitCounts
 
 Choice = TypeVar("Choice", bound=str)
 QUARANTINE_FILE = "quarantine.jsonl"

@@ -2,24 +2,24 @@
 
 import ctypes
 import functools
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_handles
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Any, Generic, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from pipeline.errors import CheckFailed
-from pipeline.shards import Task, write_shard
 
-if TYPE_CHECKING:
-    from pipeline.stage import Stage
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # A worker owns one core: threads inside it would only fight, and could change rounding.
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -44,15 +44,22 @@ def slurm_shard() -> tuple[int, int] | None:
     return int(index) - int(first or 0), int(count)
 
 
-class WorkerPool:
-    """Runs a stage's shards, in ``num_workers`` processes or, if that is 0, right here."""
+class WorkerPool(Generic[Item, Result]):
+    """Does the same work on many items, in ``num_workers`` processes or, if that is 0, right here.
 
-    def __init__(self, stage: "Stage", num_workers: int) -> None:
-        self._stage = stage
+    Parameters
+    ----------
+    work : callable
+        Sent to every process once.
+    num_workers : int
+    """
+
+    def __init__(self, work: Callable[[Item], Result], num_workers: int) -> None:
+        self._work = work
         self._num_workers = num_workers
         self._executor: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> "WorkerPool":
+    def __enter__(self) -> "WorkerPool[Item, Result]":
         """Start nothing yet: a run with nothing left to do needs no workers."""
         return self
 
@@ -62,7 +69,7 @@ class WorkerPool:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop the workers; on an error or an interrupt without waiting for their shards."""
+        """Stop the workers; on an error or an interrupt without waiting for their items."""
         if self._executor is None:
             return
         if error is not None:
@@ -70,60 +77,57 @@ class WorkerPool:
                 process.terminate()
         self._executor.shutdown(wait=error is None, cancel_futures=True)
 
-    def run(self, tasks: list[Task]) -> Iterator[Task]:
-        """Yield each task when its shard is on disk, in whatever order they finish.
+    def run(self, items: Sequence[Item]) -> Iterator[tuple[Item, Result]]:
+        """Yield each item with what came of it, in whatever order they finish.
 
         Raises
         ------
         CheckFailed
             If a worker was killed.
         """
-        if self._num_workers == 0 or not tasks:
+        if self._num_workers == 0 or not items:
+            _keep_freed_memory()
             with threadpool_limits(1):
-                for task in tasks:
-                    _make_shard(self._stage, task)
-                    yield task
+                for item in items:
+                    yield item, self._work(item)
             return
         try:
-            yield from self._run_in_processes(tasks)
+            yield from self._run_in_processes(items)
         except BrokenProcessPool as error:
             raise CheckFailed(
                 "a worker process was killed, perhaps for want of memory; run the same command "
                 f"again to go on, with fewer than {self._num_workers} workers if it recurs"
             ) from error
 
-    def _run_in_processes(self, tasks: list[Task]) -> Iterator[Task]:
-        self._executor = self._start(min(self._num_workers, len(tasks)))
-        waiting = iter(tasks)
-        running: dict[Future[None], Task] = {}
+    def _run_in_processes(self, items: Sequence[Item]) -> Iterator[tuple[Item, Result]]:
+        self._executor = ProcessPoolExecutor(
+            min(self._num_workers, len(items)),
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(self._work,),
+        )
+        waiting = iter(items)
+        running: dict[Future[Result], Item] = {}
         while True:
-            # Two tasks a worker are enough to keep it busy; millions in a queue are not needed.
-            while len(running) < 2 * self._num_workers and (task := next(waiting, None)):
-                running[self._executor.submit(_work, task)] = task
+            # Two items a worker are enough to keep it busy; millions in a queue are not needed.
+            for item in itertools.islice(waiting, 2 * self._num_workers - len(running)):
+                running[self._executor.submit(_do, item)] = item
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                future.result()
-                yield running.pop(future)
-
-    def _start(self, num_workers: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            num_workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_begin,
-            initargs=(self._stage,),
-        )
+                yield running.pop(future), future.result()
 
 
-_stage: "Stage | None" = None
+_work: Callable[[Any], Any] | None = None
 
 
-def _begin(stage: "Stage") -> None:
-    global _stage
-    _stage = stage
+def _begin(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
     # Whatever the environment says: another number of threads may round in another way.
     os.environ.update(ONE_THREAD)  # for libraries that are loaded later
     threadpool_limits(1)
+    _keep_freed_memory()
     # Ctrl-C goes to all processes of a terminal; the parent alone answers, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -137,14 +141,9 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _work(task: Task) -> None:
-    assert _stage is not None, "the initializer has run"
-    _make_shard(_stage, task)
-
-
-def _make_shard(stage: "Stage", task: Task) -> None:
-    _keep_freed_memory()
-    write_shard(task, stage.outputs, stage.rows(task.split, task.start, task.stop))
+def _do(item: Any) -> Any:
+    assert _work is not None, "the initializer has run"
+    return _work(item)
 
 
 @functools.cache

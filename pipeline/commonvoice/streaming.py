@@ -42,12 +42,13 @@ from pipeline.commonvoice.release import (
 )
 from pipeline.commonvoice.spool import Placement, ShardSounds, Spool
 from pipeline.corpus import explain_full_disk, read_json
+from pipeline.counts import SplitCounts, StageReport, judge
 from pipeline.errors import ClipError, HearingAnalysisError, InputError
 from pipeline.folders import COMPLETE, RUN_FILE, lock, status_of
 from pipeline.imports.clips import Converter, Sound
 from pipeline.imports.stage import ImportStage
 from pipeline.shards import Output, Task, is_done
-from pipeline.stage import RunOptions, SplitCounts, StageReport, judge, plan, run_stage
+from pipeline.stage import RunOptions, plan, run_stage
 
 SPOOL_FOLDER = "spool"
 CLIPS_PER_THREAD = 4  # under way at once

@@ -22,9 +22,9 @@ from pipeline.options import (
 )
 
 if TYPE_CHECKING:
+    from pipeline.counts import StageReport
     from pipeline.download.service import Listing
     from pipeline.download.transfer import Archive
-    from pipeline.stage import StageReport
 
 # An archive is unpacked beside the corpus that is made of it, and MP3 does not pack.
 UNPACKED_BYTES_PER_BYTE = 1.0

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.audio import SAMPLING_RATE
-from pipeline.commonvoice.stage import ImportStage
 from pipeline.commonvoice.streaming import (
     SPOOL_FOLDER,
     StreamedRelease,
@@ -13,10 +12,12 @@ from pipeline.commonvoice.streaming import (
     stream_archive,
     stream_release,
 )
+from pipeline.counts import StageReport
 from pipeline.download.service import Collective, Listing
 from pipeline.download.transfer import Archive, open_stream
-from pipeline.imports import stage as imports
-from pipeline.stage import RunOptions, StageReport, run_stage
+from pipeline.imports.detect import open_layout
+from pipeline.imports.stage import ImportStage
+from pipeline.stage import RunOptions, run_stage
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Wanted:
 
 def import_archive(archive: Archive, wanted: Wanted, *, streaming: bool) -> StageReport:
     """Import an archive on disk, unpacked first or, if ``streaming``, while it is read."""
-    stage = ImportStage(archive.path, wanted.output, SAMPLING_RATE, wanted.splits, wanted.limit)
+    layout = open_layout(archive.path, wanted.output, "commonvoice")
+    stage = ImportStage(layout, wanted.output, SAMPLING_RATE, wanted.splits, wanted.limit)
     return stream_archive(stage, wanted.options) if streaming else run_stage(stage, wanted.options)
 
 
@@ -77,7 +79,7 @@ def finish_import(archive: Archive, wanted: Wanted) -> StageReport | None:
     """
     name, options = archive.path.name, wanted.options
     layout = StreamedRelease(Path(name), wanted.output / SPOOL_FOLDER, wanted.output)
-    stage = imports.ImportStage(layout, wanted.output, SAMPLING_RATE, wanted.splits, wanted.limit)
+    stage = ImportStage(layout, wanted.output, SAMPLING_RATE, wanted.splits, wanted.limit)
     known = archive.fingerprint
     if known is None or options.overwrite:
         return None

@@ -1,6 +1,5 @@
 """``pipeline import``: parse, import late, find the layout, run the stage."""
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -83,10 +82,9 @@ def import_corpus(
 def _perform(
     stage: "ImportStage", options: "RunOptions", *, streaming: bool, dry_run: bool, as_json: bool
 ) -> None:
-
     from pipeline.commonvoice.release import is_archive
     from pipeline.commonvoice.streaming import peek, stream_archive
-    from pipeline.report import perform, print_report
+    from pipeline.report import perform, tell
 
     source = stage.layout.source
     is_packed = stage.layout.name == "commonvoice" and is_archive(source) and source.is_file()
@@ -97,7 +95,6 @@ def _perform(
             stage.layout = peek(source, stage.splits, Path(folder))
             perform(stage, options, dry_run=True, as_json=as_json)
     elif streaming:
-        report = stream_archive(stage, options)
-        print(json.dumps(report.as_json(), indent=2)) if as_json else print_report(report)
+        tell(stream_archive(stage, options), as_json=as_json)
     else:
         perform(stage, options, dry_run=dry_run, as_json=as_json)

@@ -77,7 +77,7 @@ class WaveformEncoder:
             length = (length - 1) * stride + kernel
         return length
 
-    @property
+    @functools.cached_property
     def normalizes(self) -> bool:
         """Whether clips are brought to zero mean and unit variance."""
         config = read_config(self.checkpoint)

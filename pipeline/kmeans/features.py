@@ -20,7 +20,8 @@ import numpy as np
 
 from pipeline.audio import decode, to_mono
 from pipeline.corpus import explain_full_disk, read_json, write_atomically, write_json
-from pipeline.errors import CheckFailed, ClipError, InputError
+from pipeline.counts import judge_counts
+from pipeline.errors import ClipError, InputError
 from pipeline.folders import COMPLETE, RUNNING
 from pipeline.kmeans.manifest import Clip, Manifest, clip_name, shard_range
 from pipeline.kmeans.shards import FrameWriter, make_folder, size_of, stem
@@ -151,14 +152,7 @@ def judge(reports: list[ShardReport], folder: Path, max_failures: int | None) ->
     """
     clips = sum(report.clips for report in reports)
     quarantined = sum(report.quarantined for report in reports)
-    where = f"see the .quarantine.jsonl files in {folder}"
-    if max_failures is not None and quarantined > max_failures:
-        raise CheckFailed(
-            f"{quarantined} of {clips} clips are quarantined, more than --max-failures "
-            f"{max_failures}; {where}"
-        )
-    if clips and quarantined == clips:
-        raise CheckFailed(f"all {clips} clips are quarantined; {where}")
+    judge_counts(clips, quarantined, max_failures, f"see the .quarantine.jsonl files in {folder}")
 
 
 def _finished(path: Path, description: dict[str, Any]) -> ShardReport | None:

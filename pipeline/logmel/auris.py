@@ -8,8 +8,7 @@ are librosa's: ``power_to_db(melspectrogram(n_fft=400, hop_length=160), ref=np.m
 
 import numpy as np
 
-from pipeline.errors import ClipError
-from pipeline.logmel.features import FLOOR, HOP_LENGTH, N_FFT, log10, mel_power
+from pipeline.logmel.features import FLOOR, HOP_LENGTH, N_FFT, check_mono, log10, mel_power
 
 N_MELS = 128
 N_FRAMES = 391  # 3.9 s
@@ -35,8 +34,7 @@ def decibel_mel(waveform: np.ndarray, n_mels: int = N_MELS, n_frames: int = N_FR
     ClipError
         If the waveform is empty or not one-dimensional.
     """
-    if waveform.ndim != 1 or not len(waveform):
-        raise ClipError(f"a mono waveform is needed, not one of shape {waveform.shape}")
+    check_mono(waveform)
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(waveform, N_FFT // 2), N_FFT)
     frames = windows[::HOP_LENGTH]
     decibels = 10 * log10(np.maximum(mel_power(frames, n_mels), np.float32(FLOOR)))

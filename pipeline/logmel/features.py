@@ -98,8 +98,7 @@ def log_mel(waveform: np.ndarray, settings: MelSettings) -> np.ndarray:
     ClipError
         If the waveform is empty or not one-dimensional.
     """
-    if waveform.ndim != 1 or not len(waveform):
-        raise ClipError(f"a mono waveform is needed, not one of shape {waveform.shape}")
+    check_mono(waveform)
     waveform = waveform[: settings.n_samples].astype(np.float32, copy=False)
     n_seen = min(settings.n_frames, -(-(len(waveform) + N_FFT // 2) // HOP_LENGTH))
     power = mel_power(_frames(waveform, n_seen, settings), settings.n_mels)
@@ -108,6 +107,18 @@ def log_mel(waveform: np.ndarray, settings: MelSettings) -> np.ndarray:
     features += np.float32(4.0)
     features /= np.float32(4.0)
     return features
+
+
+def check_mono(waveform: np.ndarray) -> None:
+    """Refuse what is no clip.
+
+    Raises
+    ------
+    ClipError
+        If the waveform is empty or not one-dimensional.
+    """
+    if waveform.ndim != 1 or not len(waveform):
+        raise ClipError(f"a mono waveform is needed, not one of shape {waveform.shape}")
 
 
 def log10(power: np.ndarray) -> np.ndarray:

@@ -54,14 +54,22 @@ class SplitFeatures:
         return len(self._split)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """``input_features`` float32 [shape=(n_mels, n_frames)] and ``labels`` int64, if any."""
+        """``input_features`` and, if there are any, ``labels`` of one row."""
+        item = {"input_features": self.input_features(index)}
+        if "labels" in self._columns:
+            item["labels"] = self.labels(index)
+        return item
+
+    def input_features(self, index: int) -> np.ndarray:
+        """Features of one row: float32 [shape=(n_mels, n_frames)], padded to the chunk."""
         stored = self._columns["input_features"][int(index)].values
         flat = stored.flatten().to_numpy(zero_copy_only=False)
         features = self._shape.pad(flat.reshape(self._shape.mel.n_mels, -1))
-        item = {"input_features": features.astype(np.float32, copy=False)}
-        if "labels" in self._columns:
-            item["labels"] = self._columns["labels"][int(index)].values.to_numpy()
-        return item
+        return features.astype(np.float32, copy=False)
+
+    def labels(self, index: int) -> np.ndarray:
+        """Token ids of one row: int64 [shape=(n_tokens,)]."""
+        return self._columns["labels"][int(index)].values.to_numpy()
 
     def __getstate__(self) -> dict[str, Any]:
         """Go to a loader's worker without open files."""
@@ -97,11 +105,11 @@ class FeatureSet:
 
     def input_features(self, split: str, index: int) -> np.ndarray:
         """Features of one row: float32 [shape=(n_mels, n_frames)], padded to the chunk."""
-        return self[split][index]["input_features"]
+        return self[split].input_features(index)
 
     def labels(self, split: str, index: int) -> np.ndarray:
         """Token ids of one row: int64 [shape=(n_tokens,)]."""
-        return self[split][index]["labels"]
+        return self[split].labels(index)
 
     @property
     def transform(self) -> Callable[[Mapping[str, list[Any]]], dict[str, list[Any]]]:

@@ -192,12 +192,11 @@ class LogMelStage:
                 "part": part,
                 "n_parts": len(starts),
             }
-            remark = self._remark(about["id"], path, waveform, len(starts))
-            yield Kept(
-                ({**about, "input_features": list(features), **extent},),
-                remark if is_long and part == 0 else None,
-                is_further=part > 0,
-            )
+            remark = None
+            if is_long and part == 0:
+                remark = self._remark(about["id"], path, waveform, len(starts))
+            row = {**about, "input_features": list(features), **extent}
+            yield Kept((row,), remark, is_further=part > 0)
 
     def _remark(self, name: str, path: str, waveform: np.ndarray, n_parts: int) -> Remark:
         done = f"split into {n_parts} parts" if n_parts > 1 else "cut"

@@ -25,10 +25,11 @@ from outputs import digests, files, stamps, temporary_files
 from toy_stage import ToyStage
 
 from pipeline.corpus import open_corpus
+from pipeline.counts import StageReport
 from pipeline.errors import CheckFailed, InputError
 from pipeline.folders import clear, lock
 from pipeline.shards import record_path, shard_path
-from pipeline.stage import RunOptions, StageReport, plan, rows_per_shard, run_stage
+from pipeline.stage import RunOptions, plan, rows_per_shard, run_stage
 
 HERE = RunOptions(num_workers=0)
 N_SHARDS = 14  # of the toy: 150 and 50 rows in shards of 16

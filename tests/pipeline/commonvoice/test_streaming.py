@@ -241,10 +241,10 @@ from pathlib import Path
 from pipeline.commonvoice import spool, streaming
 from pipeline.commonvoice.streaming import stream_release
 from pipeline.stage import RunOptions
-import pipeline.workers
+import pipeline.stage
 
 owner, name, count = sys.argv[3], sys.argv[4], int(sys.argv[5])
-target = {"spool": spool.Spool, "shards": pipeline.workers}[owner]
+target = {"spool": spool.Spool, "shards": pipeline.stage}[owner]
 real = getattr(target, name)
 def counted(*arguments, **options):
     global count
