@@ -26,7 +26,7 @@ lint: .venv/installed
 	$(RUN) lint-imports
 
 bench: .venv/installed
-	for script in benchmarks/*.py; do $(RUN) python $$script || exit 1; done
+	$(RUN) python benchmarks/report.py
 
 docs: .venv/installed
 	$(RUN) pytest tests/test_docs.py

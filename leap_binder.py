@@ -1,6 +1,6 @@
 """Entry file of the Tensorleap integration.
 
-The decorated functions live in an importable module, `hearing_analysis.tensorleap`, because
+The decorated functions live in importable modules, `hearing_analysis.tensorleap`, because
 code-loader keeps one registry per process: a file that registers when it is run could be loaded
 only once. The mode in ``conf/analysis.yaml`` says which module.
 
@@ -27,17 +27,22 @@ def main() -> None:
     """Run the integration test on a few samples of every split and profile."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("-n", "--samples", type=int, default=1, help="per split and profile")
-    n_samples = parser.parse_args().samples
+    parser.add_argument("--brief", action="store_true", help="one profile only, the last one")
+    options = parser.parse_args()
     # code-loader looks whether an ONNX session might be a Keras model; importing TensorFlow for
     # that would take longer than everything else.
     sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
     sys.modules.setdefault("keras", None)  # type: ignore[arg-type]
     for response in integration.preprocess():
-        for profile in load_config().profiles:
+        if response.state.name == "unlabeled":
+            continue
+        for profile in load_config().profiles[-1 if options.brief else 0 :]:
             samples = (sample for sample in response.data if sample.profile == profile)
-            for sample in islice(samples, n_samples):
+            for sample in islice(samples, options.samples):
                 print(f"{response.state.name} {sample.sample_id}: ", end="", flush=True)
                 integration.integration_test(sample.sample_id, response)
+    for simulation in getattr(integration, "SIMULATIONS", ()):
+        simulation()
 
 
 if __name__ == "__main__":

@@ -1,26 +1,24 @@
 """Test the Tensorleap integration as the platform would use it: ``poetry run test``.
 
 Both checks of code-loader, the integration test in a process of its own; then what neither of them
-looks at: the network, the bundle, and `hearing_analysis.tensorleap.checks`. Offline, with nothing
-but the main dependencies, in well under a minute.
+looks at: the network, the bundle, and `hearing_analysis.tensorleap.checks`. Every mode is tested,
+each in a process of its own; with ``HEARING_ANALYSIS_CONFIG`` only the configuration that it names.
+Offline, with nothing but the main dependencies, in under a minute.
 """
 
 import os
 
 os.environ.setdefault("TL_DISABLE_ANALYTICS", "true")  # before anything imports code-loader
 
-import dataclasses
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -28,17 +26,28 @@ from rich.table import Table
 from hearing_analysis.config import (
     BUNDLED_CONFIG,
     CONFIG_VARIABLE,
+    MODES,
     ROOT,
     AnalysisConfig,
     load_config,
 )
-from hearing_analysis.tensorleap import checks
-from hearing_analysis.tensorleap.offline import ENTRY, Platform
+from hearing_analysis.modes import mode_values, pushed_file, set_values
+from hearing_analysis.tensorleap.bundle import place_config, unpacked_bundle
+from hearing_analysis.tensorleap.trial import (
+    ON_PLATFORM,
+    Outcome,
+    outcome,
+    run_python,
+    run_trial,
+)
+from models.checkpoint import ONNX_FILE
+from models.platform_graph import can_make_graphs
 from pipeline.corpus import DATASET_FOLDER
 from pipeline.errors import CheckFailed, HearingAnalysisError
 
-ON_PLATFORM = {"IS_TENSORLEAP_PLATFORM": "true"}
 DEMO_COMMAND = ("-m", "pipeline.cli", "run", "conf/demo.yaml", "--until", "mask")
+AT_ONCE = 2  # modes tested side by side
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that they do not compete
 
 IMPORT_CODE = """
 import socket, sys
@@ -55,6 +64,9 @@ from code_loader.leaploader import LeapLoader
 root = Path(sys.argv[1])
 result = LeapLoader(code_path=str(root), code_entry_name="leap_binder.py").check_dataset()
 failed = [f"{p.name}: {p.display}" for p in result.payloads if not p.is_passed]
+import leap_binder
+sys.argv[1:] = ["--brief"]
+leap_binder.main()
 packages = ("hearing_analysis", "models", "pipeline")
 ours = [module for name, module in sys.modules.items() if name.split(".")[0] in packages]
 strangers = [m.__name__ for m in ours if root not in Path(m.__file__).parents]
@@ -64,26 +76,89 @@ sys.exit("; ".join(problems) if problems else 0)
 """
 
 
-PLATFORM_CHECKS: dict[str, Callable[[Platform], str]] = {
-    "sample ids": checks.check_sample_ids,
-    "tensors": checks.check_tensors,
-    "predictions": checks.check_predictions,
-    "metadata": checks.check_metadata,
-    "metrics": checks.check_metrics,
-    "directions": checks.check_directions,
-    "visualizers": checks.check_visualizers,
-    "latent spaces": checks.check_latent_spaces,
-}
-
-
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one check."""
+class Mode:
+    """A configuration to test: its file, and why it cannot be tested, if so."""
 
     name: str
-    passed: bool
-    seconds: float
-    detail: str
+    path: Path
+    skipped: str = ""
+
+
+def main() -> NoReturn:
+    """Run all checks, print a table of them, and exit 0 if all passed, else 1."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        results = run_checks(Path(folder))
+    failed = [(mode, found) for mode, found in results if not found.passed]
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(_table(results))
+    for mode, found in failed:  # once more in full: a table breaks paths
+        console.print(f"[red]{mode} {found.name}[/]: {escape(found.detail)}", soft_wrap=True)
+    seconds = time.monotonic() - started
+    console.print(
+        f"{len(results) - len(failed)} of {len(results)} checks passed in {seconds:.0f} s"
+    )
+    sys.exit(1 if failed else 0)
+
+
+def run_checks(folder: Path) -> list[tuple[str, Outcome]]:
+    """Check the data, then every mode; a failure that leaves nothing to check ends it."""
+    try:
+        modes = find_modes(folder)
+        config = load_config(modes[0].path)
+    except HearingAnalysisError as error:
+        return [("", Outcome("configuration", False, 0.0, str(error)))]
+    data = outcome("data", partial(check_demo_data, config))
+    if not data.passed:
+        return [("", data)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        of_modes = list(pool.map(check_mode, modes))
+    named = [
+        (mode.name, found)
+        for mode, results in zip(modes, of_modes, strict=True)
+        for found in results
+    ]
+    return [("", data), *named]
+
+
+def find_modes(folder: Path) -> list[Mode]:
+    """List the configurations to test: the one of the environment, or one for every mode.
+
+    Those of the modes that are not switched on are written to a folder.
+    """
+    if os.environ.get(CONFIG_VARIABLE):
+        path = Path(os.environ[CONFIG_VARIABLE])
+        return [Mode(load_config(path).mode, path)]
+    active = load_config(BUNDLED_CONFIG).mode
+    others = [mode for mode in MODES if mode != active]
+    return [Mode(active, BUNDLED_CONFIG), *(_other_mode(mode, folder) for mode in others)]
+
+
+def _other_mode(mode: str, folder: Path) -> Mode:
+    values = mode_values(mode)
+    if not (ROOT / values["model"] / ONNX_FILE).is_file():
+        return Mode(mode, BUNDLED_CONFIG, f"{values['model']} has no {ONNX_FILE}")
+    graph = ROOT / values["model"] / f"{mode}.onnx"
+    if mode != "ctc" and not (graph.is_file() or can_make_graphs()):
+        reason = "has to be made first, with `analyze mode`, where the package onnx is installed"
+        return Mode(mode, BUNDLED_CONFIG, f"{graph.relative_to(ROOT)} {reason}")
+    path = folder / f"{mode}.yaml"
+    path.write_text(set_values(BUNDLED_CONFIG.read_text(encoding="utf-8"), values))
+    return Mode(mode, path)
+
+
+def check_mode(mode: Mode) -> list[Outcome]:
+    """Run all checks of one mode, in processes of their own."""
+    if mode.skipped:
+        return [Outcome("skipped", passed=True, seconds=0.0, detail=mode.skipped)]
+    environment = {CONFIG_VARIABLE: str(mode.path)}
+    model = outcome("model", partial(check_model, mode))
+    imported = outcome("import", partial(check_import, environment))
+    if not (model.passed and imported.passed):
+        return [model, imported]
+    bundle = outcome("bundle, on the platform", partial(check_bundle, mode))
+    return [model, imported, bundle, *run_trial({**ONE_THREAD, **environment})]
 
 
 def check_demo_data(config: AnalysisConfig) -> str:
@@ -107,164 +182,45 @@ def check_demo_data(config: AnalysisConfig) -> str:
     return "made now"
 
 
-def check_import() -> str:
+def check_model(mode: Mode) -> str:
+    """The file that is pushed is there, or can be made."""
+    path = pushed_file(load_config(mode.path))
+    return f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}"
+
+
+def check_import(environment: dict[str, str]) -> str:
     """Import the entry file with the network cut; only what the platform has may come along."""
     started = time.monotonic()
-    run_python(["-c", IMPORT_CODE])
+    run_python(["-c", IMPORT_CODE], environment)
     return f"{time.monotonic() - started:.1f} s, without network, torch and tensorflow"
 
 
-def check_integration_test(environment: Mapping[str, str] | None = None) -> str:
-    """Run the entry file: the integration test on samples of every split and profile."""
-    output = run_python([ENTRY, "--samples", "2"], environment)
-    warnings = [line for line in output.splitlines() if "Warning" in line or "⚠" in line]
-    if warnings:
-        raise CheckFailed(f"code-loader warns: {warnings[0].strip()}")
-    return f"{output.count('Successful!')} samples"
+def check_bundle(mode: Mode) -> str:
+    """Unpack what leap.yaml includes, and check the dataset from there, as the platform does."""
+    with unpacked_bundle() as (bundle, n_files):
+        path = place_config(load_config(mode.path), bundle)
+        environment = {CONFIG_VARIABLE: str(path), **ONE_THREAD, **ON_PLATFORM}
+        output = run_python(["-c", BUNDLE_CODE, str(bundle)], environment, folder=bundle)
+    return f"{n_files} files are enough; {output.count('Successful!')} samples"
 
 
-def check_dataset(platform: Platform) -> str:
-    """Let code-loader check the dataset side."""
-    result = platform.loader.check_dataset()
-    failed = [f"{p.name}: {p.display}" for p in result.payloads if not p.is_passed]
-    if not result.is_valid:
-        raise CheckFailed(str(result.general_error or "; ".join(failed)))
-    return f"valid; {len(result.setup.metadata)} columns of metadata"
-
-
-def check_bundle(config: AnalysisConfig) -> str:
-    """Copy what leap.yaml includes, and check the dataset from there, as the platform does."""
-    with tempfile.TemporaryDirectory() as temporary:
-        bundle = Path(temporary).resolve() / "bundle"
-        n_files = copy_bundle(bundle)
-        path = Path(temporary) / "analysis.yaml"
-        path.write_text(yaml.safe_dump(_absolute_data(config)), encoding="utf-8")
-        environment = {
-            "PYTHONPATH": str(bundle),
-            CONFIG_VARIABLE: str(path),
-            **ON_PLATFORM,
-        }
-        run_python(["-c", BUNDLE_CODE, str(bundle)], environment, folder=bundle)
-    return f"{n_files} files are enough"
-
-
-def copy_bundle(target: Path) -> int:
-    """Copy the files that ``leap push`` would upload, and count them.
-
-    Raises
-    ------
-    CheckFailed
-        If a pattern in leap.yaml matches nothing.
-    """
-    content = yaml.safe_load((ROOT / "leap.yaml").read_text(encoding="utf-8"))
-    files = set()
-    for pattern in content["include"]:
-        matched = {path for path in ROOT.glob(pattern) if path.is_file()}
-        if not matched:
-            raise CheckFailed(f"leap.yaml includes {pattern!r}, which matches no file")
-        files |= {path for path in matched if "__pycache__" not in path.parts}
-    for path in files:
-        copy = target / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    return len(files)
-
-
-def run_python(
-    arguments: Sequence[str],
-    environment: Mapping[str, str] | None = None,
-    *,
-    folder: Path = ROOT,
-    timeout: float = 300,
-) -> str:
-    """Run Python in a process of its own and return what it prints.
-
-    Raises
-    ------
-    CheckFailed
-        With its last words, if it fails.
-    """
-    finished = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    output = finished.stdout + finished.stderr
-    if finished.returncode:
-        last = [line for line in output.strip().splitlines() if line.strip()][-1:]
-        raise CheckFailed(last[0] if last else f"exit status {finished.returncode}")
-    return output
-
-
-def main() -> NoReturn:
-    """Run all checks, print a table of them, and exit 0 if all passed, else 1."""
-    started = time.monotonic()
-    outcomes = run_checks()
-    failed = [outcome for outcome in outcomes if not outcome.passed]
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(_table(outcomes))
-    for outcome in failed:  # once more in full: a table breaks paths
-        console.print(f"[red]{outcome.name}[/]: {escape(outcome.detail)}", soft_wrap=True)
-    seconds = time.monotonic() - started
-    console.print(
-        f"{len(outcomes) - len(failed)} of {len(outcomes)} checks passed in {seconds:.0f} s"
-    )
-    sys.exit(1 if failed else 0)
-
-
-def run_checks() -> list[Outcome]:
-    """Run the checks in order, as far as what failed leaves anything to check."""
-    outcomes: list[Outcome] = []
-
-    def run(name: str, check: Callable[[], str]) -> bool:
-        outcomes.append(_outcome(name, check))
-        return outcomes[-1].passed
-
-    config_path = os.environ.get(CONFIG_VARIABLE, str(BUNDLED_CONFIG))
-    if not run("configuration", lambda: f"{load_config().mode}: {config_path}"):
-        return outcomes
-    config = load_config()
-    if not (run("data", partial(check_demo_data, config)) and run("import", check_import)):
-        return outcomes
-    run("integration test", check_integration_test)
-    run("… on the platform", partial(check_integration_test, ON_PLATFORM))
-    run("bundle", partial(check_bundle, config))
-    platform = Platform(config)
-    if not run("check_dataset", partial(check_dataset, platform)):
-        return outcomes
-    if not run("references", partial(checks.check_references, platform)):
-        return outcomes
-    for name, check in PLATFORM_CHECKS.items():
-        run(name, partial(check, platform))
-    return outcomes
-
-
-def _outcome(name: str, check: Callable[[], str]) -> Outcome:
-    started = time.monotonic()
-    try:
-        passed, detail = True, check()
-    except HearingAnalysisError as error:
-        passed, detail = False, str(error)
-    except Exception as error:  # whatever it is, it is this check that failed, not the run
-        passed, detail = False, f"{type(error).__name__}: {error}"
-    return Outcome(name, passed, time.monotonic() - started, detail)
-
-
-def _table(outcomes: list[Outcome]) -> Table:
-    table = Table("check", "", "seconds", "detail", title="Tensorleap integration")
-    for outcome in outcomes:
-        mark = "[green]passed" if outcome.passed else "[red]failed"
-        table.add_row(outcome.name, mark, f"{outcome.seconds:.1f}", escape(outcome.detail))
+def _table(results: list[tuple[str, Outcome]]) -> Table:
+    table = Table("mode", "check", "", "seconds", "detail", title="Tensorleap integration")
+    shown = ""
+    for mode, found in results:
+        mark = "[green]passed" if found.passed else "[red]failed"
+        mark = "[yellow]skipped" if found.name == "skipped" else mark
+        if mode != shown:
+            table.add_section()
+        table.add_row(
+            mode if mode != shown else "",
+            "" if found.name == "skipped" else found.name,
+            mark,
+            f"{found.seconds:.1f}",
+            escape(found.detail),
+        )
+        shown = mode
     return table
-
-
-def _absolute_data(config: AnalysisConfig) -> dict[str, Any]:
-    content = dataclasses.asdict(config)
-    return content | {"data_root": str(ROOT / config.data_root), "profiles": list(config.profiles)}
 
 
 if __name__ == "__main__":

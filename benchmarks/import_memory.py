@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from masking_memory import SECONDS_BETWEEN_LOOKS, held
+from stage_memory import SECONDS_BETWEEN_LOOKS, held
 
 BASE = "cv-corpus-9.9/en"
 

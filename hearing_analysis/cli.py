@@ -3,12 +3,17 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from hearing_analysis.platform_commands import register_platform_commands
+from hearing_analysis.reporting import find_table, register
 from pipeline.command import configure_logging, one_of, run_app, split_names
-from pipeline.errors import MissingPathError
+from pipeline.options import Shard, launchable, run_options
+
+if TYPE_CHECKING:
+    from pipeline.launch.request import Launch
 
 app = typer.Typer(
     help="See what a recogniser loses per hearing profile: evaluation, figures, dashboard.",
@@ -27,6 +32,7 @@ def main() -> NoReturn:
 
 
 @app.command()
+@launchable(program="analyze")
 def run(
     output: Annotated[Path, typer.Argument(help="Folder that gets analysis.parquet.")],
     config: Annotated[
@@ -49,7 +55,7 @@ def run(
         typer.Option("--limit", "--max-samples", min=1, help="Only the first clips of a split."),
     ] = None,
     latent_map: Annotated[
-        str, typer.Option("--map", help="Latent map: tsne, pca, or auto (t-SNE up to 5,000).")
+        str, typer.Option("--map", help="Latent map: tsne, pca, umap, or auto (t-SNE up to 5,000).")
     ] = "auto",
     audio: Annotated[
         bool, typer.Option("--audio/--no-audio", help="Keep each sample's audio in the table.")
@@ -64,8 +70,11 @@ def run(
         int | None,
         typer.Option(min=0, help="Exit with status 1 if more clips than this are quarantined."),
     ] = None,
+    shard: Shard = None,
     log_level: Annotated[str, typer.Option(help="DEBUG | INFO | WARNING | ERROR")] = "INFO",
     as_json: Json = False,
+    *,
+    launch: "Launch",
 ) -> None:
     """Run a recogniser over every clip under every hearing profile.
 
@@ -76,8 +85,9 @@ def run(
     from hearing_analysis.config import load_config
     from hearing_analysis.evaluate import TABLE_FILE, EvaluateStage, evaluate
     from hearing_analysis.latent_space import METHODS
-    from pipeline.stage import RunOptions
-    from pipeline.workers import default_num_workers
+    from hearing_analysis.recognisers import suited
+    from pipeline.launch.perform import launch_stage
+    from pipeline.report import tell
 
     analysis = load_config(config)
     changes: dict[str, Any] = {
@@ -85,12 +95,26 @@ def run(
         "model": str(model.absolute()) if model else None,
         "profiles": split_names(profiles),
     }
-    analysis = replace(analysis, **{key: value for key, value in changes.items() if value})
-    workers = default_num_workers() if num_workers is None else num_workers
+    analysis = suited(replace(analysis, **{key: value for key, value in changes.items() if value}))
     stage = EvaluateStage(analysis, output, split_names(splits), limit)
-    options = RunOptions(workers, overwrite, max_failures)
-    evaluate(stage, options, method=one_of("--map", latent_map, METHODS), embed_audio=audio)
-    summary(output / TABLE_FILE, as_json=as_json)
+    options = run_options(num_workers, overwrite, max_failures, shard, launch)
+    method = one_of("--map", latent_map, METHODS)
+    table = output / TABLE_FILE
+    if launch.is_remote:
+        launch_stage(
+            stage,
+            options,
+            launch,
+            as_json=as_json,
+            home=output,
+            unfinished=not table.is_file(),
+        )
+        return
+    report = evaluate(stage, options, method=method, embed_audio=audio)
+    if report.complete:
+        summary(table, as_json=as_json)
+    else:
+        tell(report, as_json=as_json)
 
 
 @app.command()
@@ -116,32 +140,8 @@ def summary(
         print_summary(figures)
 
 
-@app.command()
-def dashboard(
-    table: Annotated[Path, typer.Argument(help="analysis.parquet, or its folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Page to write.")] = Path(
-        "dashboard.html"
-    ),
-    max_audio: Annotated[
-        int, typer.Option(min=0, help="Clips whose audio goes into the page.")
-    ] = 60,
-) -> None:
-    """Write one self-contained page that opens by a double click, offline, with sound."""
-    from hearing_analysis.dashboard.build import build_dashboard
-
-    report = build_dashboard(find_table(table), output, max_audio=max_audio)
-    print(f"{report.n_samples:,} samples, {report.n_clips_with_audio} clips with audio")
-    print(f"{report.output.resolve().as_uri()} ({report.megabytes:.1f} MB)")
-
-
-def find_table(path: Path) -> Path:
-    """Accept the table or the folder it is in."""
-    from hearing_analysis.evaluate import TABLE_FILE
-
-    table = path / TABLE_FILE if path.is_dir() else path
-    if not table.is_file():
-        raise MissingPathError(f"{table} does not exist; make it with `analyze run`")
-    return table
+register(app)
+register_platform_commands(app)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,47 @@ The platform stores every tensor as float16, which counts in ones up to 2048. So
 UTF-8 bytes, ids and lengths stay below that limit, and levels travel in decibels.
 """
 
+from typing import Protocol
+
 import numpy as np
 
 from hearing_analysis.config import LARGEST_EXACT_INTEGER
+from hearing_analysis.metadata.bands import long_term_levels_dbfs
 from models.wav2vec2 import Wav2Vec2Preprocessor
+from models.whisper import WhisperPreprocessor
 from pipeline.audio import SAMPLING_RATE
 from pipeline.errors import InputError
+from pipeline.logmel.features import HOP_LENGTH
 from pipeline.masking.profiles import OCTAVES_HZ, HearingProfile
 
 LABEL_PADDING = -1.0
+DIGIT_BASE = 1024  # ids above 2048 travel as two digits
+SPECTRUM_N_FFT = 2048
+
+
+class Normalizer(Protocol):
+    """Brings a clip to the level at which it travels."""
+
+    def normalize(self, clip: np.ndarray) -> np.ndarray:
+        """Scale, and perhaps shift, a whole clip."""
+        ...
+
+
+class UnitLevel:
+    """Brings a clip to an RMS of 1: what is soft would drown in the coarseness of float16."""
+
+    def normalize(self, clip: np.ndarray) -> np.ndarray:
+        """Divide a clip by its RMS; digital silence stays silent."""
+        level = np.sqrt(np.square(clip, dtype=np.float64).mean())
+        return clip / np.float32(level) if level > 0 else clip
+
+
+class TextNormalizer(Protocol):
+    """Reduces text to what a model can write."""
+
+    def normalize_text(self, text: str) -> str:
+        """Normalise references and hypotheses alike."""
+        ...
 
 
 def check_window(preprocessor: Wav2Vec2Preprocessor, n_samples: int) -> None:
@@ -39,9 +71,7 @@ def input_values(
     return preprocessor.input_values(waveform, n_samples).astype(np.float32, copy=False)
 
 
-def playback(
-    waveform: np.ndarray, preprocessor: Wav2Vec2Preprocessor, n_samples: int
-) -> np.ndarray:
+def playback(waveform: np.ndarray, preprocessor: Normalizer, n_samples: int) -> np.ndarray:
     """Tell what model input hides of a clip: how loud it is, and where it ends.
 
     Model input is equally loud for every profile; without this its listener would miss the loss.
@@ -86,7 +116,7 @@ def lengths(
 
 
 def reference_bytes(
-    sentence: str, preprocessor: Wav2Vec2Preprocessor, max_label_length: int
+    sentence: str, preprocessor: TextNormalizer, max_label_length: int
 ) -> np.ndarray:
     """UTF-8 of the normalised sentence: float32 [shape=(max_label_length,)], padded with 0.
 
@@ -98,6 +128,82 @@ def reference_bytes(
     encoded = np.frombuffer(preprocessor.normalize_text(sentence).encode(), dtype=np.uint8)
     _check_length(sentence, len(encoded), max_label_length)
     return _padded(encoded, max_label_length, 0.0)
+
+
+def sound(waveform: np.ndarray, n_samples: int) -> np.ndarray:
+    """Carry a clip to where it is played: float32 [shape=(n_samples,)], of unit level, padded.
+
+    `playback` of `UnitLevel` tells how loud it was.
+    """
+    padded = np.zeros(n_samples, dtype=np.float32)
+    heard = waveform[:n_samples]
+    padded[: len(heard)] = UnitLevel().normalize(heard)
+    return padded
+
+
+def digits(ids: np.ndarray, length: int) -> np.ndarray:
+    """Write ids as high and low digits to base 1024: float32 [shape=(length, 2)], padded with -1.
+
+    Raises
+    ------
+    InputError
+        If there are more ids: cut short they would be scored against a text nobody said.
+    """
+    if len(ids) > length:
+        raise InputError(
+            f"a sentence has {len(ids)} tokens and the model takes {length}; set positions, and "
+            "export the model with as many, or leave the clip out"
+        )
+    rows = np.full((length, 2), LABEL_PADDING, dtype=np.float32)
+    rows[: len(ids)] = np.stack(np.divmod(ids, DIGIT_BASE), axis=1)
+    return rows
+
+
+def ids_of_digits(rows: np.ndarray) -> np.ndarray:
+    """Undo `digits` for rows [shape=(..., length, 2)]: int64 [shape=(..., length)], padding -1."""
+    high, low = np.moveaxis(np.rint(rows.astype(np.float32)).astype(np.int64), -1, 0)
+    return np.where(high < 0, -1, high * DIGIT_BASE + low)
+
+
+def targets(
+    sentence: str, preprocessor: WhisperPreprocessor, positions: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens that Whisper is given, and those it should answer with: both int64 [shape=(n,)].
+
+    Raises
+    ------
+    InputError
+        If the sentence has more tokens than there are positions.
+    """
+    ids = preprocessor.label_ids(sentence)  # as it was trained: capitals, punctuation and all
+    if len(ids) - 1 > positions:
+        raise InputError(
+            f"the sentence {sentence[:40]!r}… has {len(ids) - 1} tokens, and the model takes "
+            f"{positions}; set positions, and export the model with as many"
+        )
+    return ids[:-1], ids[1:]
+
+
+def encoder_frames(n_samples: int, preprocessor: WhisperPreprocessor) -> int:
+    """Count the encoder's frames that heard a clip and not its padding: one for two features."""
+    n_heard = min(n_samples, preprocessor.n_samples)
+    return max(1, -(-n_heard // (2 * HOP_LENGTH)))
+
+
+def spectra_dbfs(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Long-term levels of a clip in third octaves, before and after a loss.
+
+    Parameters
+    ----------
+    before, after : np.ndarray [shape=(n,), dtype=float32]
+
+    Returns
+    -------
+    np.ndarray [shape=(2, 18), dtype=float32]
+        dB re an RMS of 1.
+    """
+    levels = [long_term_levels_dbfs(w, SAMPLING_RATE, SPECTRUM_N_FFT) for w in (before, after)]
+    return np.stack(levels)
 
 
 def thresholds_db_hl(profile: HearingProfile) -> np.ndarray:

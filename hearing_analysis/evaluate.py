@@ -14,16 +14,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hearing_analysis.clip_tables import ClipTables, open_clip_tables
 from hearing_analysis.config import AnalysisConfig
 from hearing_analysis.latent_space import Method, draw_map
-from hearing_analysis.losses import ctc_loss
+from hearing_analysis.listeners import COLUMNS as LISTENER_COLUMNS
+from hearing_analysis.listeners import Heard, Listener, open_listener
 from hearing_analysis.metadata import column_types, sample_metadata
-from hearing_analysis.metrics import COLUMNS, character_errors, word_errors
+from hearing_analysis.metrics import (
+    COLUMNS,
+    INFORMATION_COLUMNS,
+    character_errors,
+    word_errors,
+)
 from hearing_analysis.samples import SampleSet, open_samples
-from models.wav2vec2 import ONNX_FILE, Wav2Vec2Preprocessor, open_session
 from pipeline.audio import SAMPLING_RATE
-from pipeline.corpus import AUDIO_TYPE, files_digest, open_corpus, write_path
-from pipeline.errors import ClipError, InputError
+from pipeline.corpus import AUDIO_TYPE, file_digest, files_digest, open_corpus, write_path
+from pipeline.errors import ClipError
 from pipeline.stage import (
     Kept,
     Output,
@@ -35,15 +41,14 @@ from pipeline.stage import (
     run_stage,
 )
 
-MODEL_FILES = (
-    ONNX_FILE,
-    *("config.json", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"),
-)
 TABLE_FILE = "analysis.parquet"
 PARTS_FOLDER = "parts"
 CLIPS_PER_BATCH = 8  # each under every profile: what the model hears at once
 CLIPS_PER_GROUP = 64  # in memory, under every profile, while the table is written
-ARROW_TYPES = {float: pa.float64(), int: pa.int64(), str: pa.string()}
+ARROW_TYPES = {
+    **{float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_()},
+    list: pa.list_(pa.float32()),
+}
 
 
 @dataclass
@@ -67,7 +72,7 @@ class EvaluateStage:
     splits: tuple[str, ...] | None = None
     limit: int | None = None
     name: str = field(default="analyze", init=False)
-    _session: Any = field(default=None, init=False, repr=False)
+    _listener: Listener | None = field(default=None, init=False, repr=False)
     _opened: SampleSet | None = field(default=None, init=False, repr=False)
 
     @property
@@ -79,7 +84,11 @@ class EvaluateStage:
     def config(self) -> dict[str, Any]:
         """Everything but the input that decides the output."""
         # Names, not paths: the same analysis in another folder is the same analysis.
-        names = {"data_root": self.data_root.name, "model": self.analysis.model_folder.name}
+        names = {
+            "data_root": self.data_root.name,
+            "model": self.analysis.model_folder.name,
+            "clip_tables": [path.name for path in self.analysis.table_paths],
+        }
         limits = {"only_splits": list(self.splits) if self.splits else None, "limit": self.limit}
         return {**asdict(self.analysis), **names, **limits}
 
@@ -90,31 +99,40 @@ class EvaluateStage:
 
     @cached_property
     def source_digest(self) -> str:
-        """Digest of the variants and of the model."""
+        """Digest of the variants, of the model and of the tables of other stages."""
         corpora = [self.analysis.variant_folder(profile) for profile in self.analysis.profiles]
         digests = [corpus_digest(open_corpus(folder)) for folder in corpora]
-        return "-".join([files_digest(self.analysis.model_folder, MODEL_FILES), *digests])
+        tables = [file_digest(table.path) for table in self.tables.tables]
+        model = files_digest(self.analysis.model_folder, self.listener.model_files)
+        return "-".join([model, *digests, *tables])
 
     @property
     def outputs(self) -> tuple[Output, ...]:
         """One part per profile."""
-        columns = analysis_schema()
+        columns = analysis_schema(self.tables.names)
         parts = {field.name: field.type for field in columns if field.name not in MAP_COLUMNS}
         root = self.output / PARTS_FOLDER
         return tuple(Output(root / profile, parts) for profile in self.analysis.profiles)
 
-    @cached_property
-    def preprocessor(self) -> Wav2Vec2Preprocessor:
-        """What surrounds the model."""
-        return Wav2Vec2Preprocessor.from_folder(self.analysis.model_folder)
+    @property
+    def tables(self) -> ClipTables:
+        """What other stages found out about the clips."""
+        return open_clip_tables(self.analysis.table_paths)
+
+    @property
+    def listener(self) -> Listener:
+        """The recogniser."""
+        if self._listener is None:
+            self._listener = open_listener(self.analysis)
+        return self._listener
 
     def __getstate__(self) -> dict[str, Any]:
         """Go to a worker without model and samples, which it opens for itself."""
-        return {**self.__dict__, "_session": None, "_opened": None}
+        return {**self.__dict__, "_listener": None, "_opened": None}
 
     def split_sizes(self) -> Mapping[str, int]:
         """Count the clips of every split."""
-        wanted = self.splits or tuple(self.analysis.splits.by_state().values())
+        wanted = self.splits or self.analysis.splits.labelled()
         sizes = {split: len(self.samples(split)) // len(self.analysis.profiles) for split in wanted}
         return {s: n if self.limit is None else min(n, self.limit) for s, n in sizes.items()}
 
@@ -152,7 +170,7 @@ class EvaluateStage:
                 failed[ids[0]] = str(error)
                 for sample_id in ids:
                     heard.pop(sample_id, None)
-        results = self._hear(heard)
+        results = self._hear(samples, heard)
         for ids in clips:
             if ids[0] in failed:
                 clip = samples.sample(ids[0]).clip_id
@@ -160,100 +178,61 @@ class EvaluateStage:
             else:
                 yield Kept(tuple(self._row(samples, i, heard[i], results[i]) for i in ids))
 
-    def _hear(self, waveforms: Mapping[str, np.ndarray]) -> dict[str, "_Heard"]:
+    def _hear(self, samples: SampleSet, waveforms: Mapping[str, np.ndarray]) -> dict[str, Heard]:
         if not waveforms:
             return {}
-        n_samples = self.analysis.n_samples
-        batch = [self.preprocessor.input_values(w, n_samples) for w in waveforms.values()]
-        if self._session is None:
-            # One thread: the same numbers whatever the machine does, and one core per worker.
-            self._session = open_session(self.analysis.model_folder, num_threads=1)
-            _check_window(self._session, self.analysis)
-        logits, hidden = self._session.run(
-            ["logits", "hidden_states"], {"input_values": np.stack(batch)}
-        )
-        heard = {}
-        for sample_id, scores, states in zip(waveforms, logits, hidden, strict=True):
-            n_frames = self.preprocessor.n_frames(min(len(waveforms[sample_id]), n_samples))
-            heard[sample_id] = _Heard(scores, states[: max(n_frames, 1)].mean(axis=0), n_frames)
-        return heard
+        sentences = [samples.sentence(sample_id) for sample_id in waveforms]
+        heard = self.listener.hear(list(waveforms.values()), sentences)
+        return dict(zip(waveforms, heard, strict=True))
 
     def _row(
-        self, samples: SampleSet, sample_id: str, waveform: np.ndarray, heard: "_Heard"
+        self, samples: SampleSet, sample_id: str, waveform: np.ndarray, heard: Heard
     ) -> dict[str, Any]:
         sample = samples.sample(sample_id)
         columns = samples.columns(sample_id)
-        sentence = columns.get("sentence") or ""
-        reference = self.preprocessor.normalize_text(sentence)
-        decoded = self.preprocessor.decode(heard.logits, heard.n_frames)
-        hypothesis = self.preprocessor.normalize_text(decoded)
         metadata = sample_metadata(
             profile=samples.profile(sample_id),
             waveform=waveform,
-            sampling_rate=self.preprocessor.sampling_rate,
+            sampling_rate=SAMPLING_RATE,
             columns=columns,
+            masked=samples.is_masked(sample_id),
+            stage_figures=samples.figures(sample_id),
         )
+        words = word_errors(heard.reference, heard.hypothesis)
+        characters = character_errors(heard.reference, heard.hypothesis)
         return {
             **metadata,
             "sample_id": sample_id,
             "id": sample.clip_id,
             "split": sample.split,
             "model": self.analysis.model_folder.name,
-            "sentence": sentence,
-            "reference": reference,
-            "hypothesis": hypothesis,
-            **word_errors(reference, hypothesis).columns("word"),
-            **character_errors(reference, hypothesis).columns("character"),
-            "ctc_loss": self._loss(sentence, heard),
+            "sentence": columns.get("sentence") or "",
+            "reference": heard.reference,
+            "hypothesis": heard.hypothesis,
+            **words.columns("word"),
+            **characters.columns("character"),
+            **words.information_columns(),
+            **heard.columns,
             "truncated": len(waveform) > self.analysis.n_samples,
             "latent": heard.latent,
         }
-
-    def _loss(self, sentence: str, heard: "_Heard") -> float:
-        labels = self.preprocessor.label_ids(sentence)
-        loss = ctc_loss(
-            heard.logits[None],
-            labels[None],
-            np.array([heard.n_frames]),
-            np.array([len(labels)]),
-            blank_id=self.preprocessor.blank_id,
-        )
-        return float(loss[0])
-
-
-def _check_window(session: Any, analysis: AnalysisConfig) -> None:
-    expected = session.get_inputs()[0].shape[-1]
-    if isinstance(expected, int) and expected != analysis.n_samples:
-        seconds = expected / SAMPLING_RATE
-        raise InputError(
-            f"the model in {analysis.model_folder} takes {seconds:g} s of sound and window_seconds "
-            f"is {analysis.window_seconds:g}; set window_seconds to {seconds:g}, or export the "
-            "model again with --window-seconds"
-        )
-
-
-@dataclass(frozen=True)
-class _Heard:
-    """What the model made of one sample: logits, pooled hidden states, frames that heard it."""
-
-    logits: np.ndarray
-    latent: np.ndarray
-    n_frames: int
 
 
 MAP_COLUMNS = ("x", "y", "cluster", "audio")
 
 
-def analysis_schema() -> pa.Schema:
-    """Columns of ``analysis.parquet``, in order."""
+def analysis_schema(stage_figures: tuple[str, ...] = ()) -> pa.Schema:
+    """Columns of ``analysis.parquet``, in order; with figures of other stages, if there are any."""
     first = ("sample_id", "id", "profile_name", "split", "model")
     texts = ("sentence", "reference", "hypothesis")
     columns: dict[str, pa.DataType] = dict.fromkeys((*first, *texts), pa.string())
-    for name, kind in column_types().items():
+    for name, kind in column_types(stage_figures).items():
         columns.setdefault(name, ARROW_TYPES[kind])
     for name in COLUMNS:
         columns[name] = pa.float64() if name.endswith("error_rate") else pa.int64()
-    columns.update(ctc_loss=pa.float64(), truncated=pa.bool_(), latent=pa.list_(pa.float32()))
+    columns.update(dict.fromkeys(INFORMATION_COLUMNS, pa.float64()))
+    columns.update({name: ARROW_TYPES[kind] for name, kind in LISTENER_COLUMNS.items()})
+    columns.update(truncated=pa.bool_(), latent=pa.list_(pa.float32()))
     columns.update(x=pa.float32(), y=pa.float32(), cluster=pa.int32(), audio=AUDIO_TYPE)
     return pa.schema(list(columns.items()))
 
@@ -304,7 +283,7 @@ def write_table(stage: EvaluateStage, method: Method, *, embed_audio: bool) -> P
     latents = np.stack([_matrix(part.column("latent")) for part in parts], axis=1)
     latents = latents.reshape(len(parts) * len(parts[0]), -1)
     latent_map = draw_map(latents, method, stage.analysis.seed)
-    schema = analysis_schema().with_metadata({"made_from": made_from})
+    schema = analysis_schema(stage.tables.names).with_metadata({"made_from": made_from})
     with write_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for first in range(0, len(parts[0]), CLIPS_PER_GROUP):
             joined = _interleave([part.slice(first, CLIPS_PER_GROUP) for part in parts])

@@ -4,22 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hearing_analysis.metrics import COUNTS, UNITS, Interval, bootstrap_interval, corpus_error_rate
+from hearing_analysis.metrics import COUNTS, UNITS, bootstrap_interval, corpus_error_rate
+from hearing_analysis.statistics import (
+    NO_DIFFERENCE,
+    UNDEFINED,
+    Estimate,
+    PairedDifference,
+    paired_difference,
+)
 from hearing_analysis.table import REFERENCE_PROFILE, AnalysisTable
 
 ALL_SPLITS = "all"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its 95 % bootstrap interval; ``None`` where it is not defined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-UNDEFINED = Estimate(None, None, None)
+LOSSES = ("ctc_loss", "cross_entropy")
 
 
 @dataclass(frozen=True)
@@ -52,11 +48,10 @@ class GroupFigures:
         Audio in the group; ``None`` when the table holds no duration.
     word, character : ErrorFigures
         WER and CER with their counts.
-    word_delta : Estimate
-        WER minus that of the reference profile, on the clips both have; the interval resamples
-        clips in pairs, so what makes a clip hard for both cancels.
-    ctc_loss : float, optional
-        Mean over the samples whose loss is finite.
+    word_delta : PairedDifference
+        WER minus that of the reference profile, on the clips both have.
+    ctc_loss, cross_entropy : float, optional
+        Means over the samples whose loss is finite; a model has the one it is trained with.
     n_truncated : int
         Clips longer than the model's window.
     """
@@ -69,8 +64,9 @@ class GroupFigures:
     seconds: float | None
     word: ErrorFigures
     character: ErrorFigures
-    word_delta: Estimate
+    word_delta: PairedDifference
     ctc_loss: float | None
+    cross_entropy: float | None
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ def _columns(table: AnalysisTable) -> dict[str, np.ndarray]:
         **texts,
         **counts,
         **seconds,
-        "ctc_loss": table.numbers("ctc_loss"),
+        **{name: _loss(table, name) for name in LOSSES},
         "truncated": np.broadcast_to(truncated, table.n_rows),
     }
 
@@ -128,8 +124,6 @@ def _group(
     samples: _Samples, split: str, model: str, profile: str, rows: np.ndarray
 ) -> GroupFigures:
     columns = samples.columns
-    losses = columns["ctc_loss"][rows]
-    losses = losses[np.isfinite(losses)]
     return GroupFigures(
         split=split,
         model=model,
@@ -140,8 +134,19 @@ def _group(
         word=_errors(columns, "word", rows),
         character=_errors(columns, "character", rows),
         word_delta=_delta(samples, rows, samples.where(split, model, REFERENCE_PROFILE)),
-        ctc_loss=float(losses.mean()) if len(losses) else None,
+        ctc_loss=_finite_mean(columns["ctc_loss"][rows]),
+        cross_entropy=_finite_mean(columns["cross_entropy"][rows]),
     )
+
+
+def _loss(table: AnalysisTable, name: str) -> np.ndarray:
+    known = name in table.rows.column_names
+    return table.numbers(name) if known else np.full(table.n_rows, np.nan)
+
+
+def _finite_mean(values: np.ndarray) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None
 
 
 def _errors(columns: dict[str, np.ndarray], unit: str, rows: np.ndarray) -> ErrorFigures:
@@ -158,48 +163,14 @@ def _errors(columns: dict[str, np.ndarray], unit: str, rows: np.ndarray) -> Erro
     )
 
 
-def _delta(samples: _Samples, rows: np.ndarray, reference: np.ndarray) -> Estimate:
-    """Difference of two corpus WERs over the same clips.
-
-    Both sides divide by the same reference words, so the difference is itself a ratio of sums:
-    (edits here - edits there) / reference words.
-    """
+def _delta(samples: _Samples, rows: np.ndarray, reference: np.ndarray) -> PairedDifference:
     clips = samples.table.clips
     if np.array_equal(rows, reference):
-        return UNDEFINED
+        return NO_DIFFERENCE
     _, here, there = np.intersect1d(clips[rows], clips[reference], return_indices=True)
     edits = samples.columns["word_edits"]
     lengths = samples.columns["word_reference_length"][rows[here]]
-    if not lengths.sum():
-        return UNDEFINED
-    differences = edits[rows[here]] - edits[reference[there]]
-    interval = paired_interval(differences, lengths)
-    return Estimate(float(differences.sum() / lengths.sum()), interval.low, interval.high)
-
-
-def paired_interval(
-    differences: np.ndarray, reference_lengths: np.ndarray, *, n_resamples: int = 2000
-) -> Interval:
-    """95 % interval of a difference of two corpus error rates, drawing whole pairs.
-
-    As `metrics.bootstrap_interval` with its defaults, for edits that may be negative: a clip
-    brings its edits under both profiles along, so what makes it hard for both cancels.
-
-    Parameters
-    ----------
-    differences : np.ndarray [shape=(n,), dtype=int64]
-        Edits of each clip under one profile minus those under the other.
-    reference_lengths : np.ndarray [shape=(n,), dtype=int64]
-        Reference words of each clip.
-    """
-    random = np.random.default_rng(0)
-    rates = []
-    for _ in range(n_resamples):
-        drawn = random.integers(len(differences), size=len(differences))
-        if length := reference_lengths[drawn].sum():
-            rates.append(differences[drawn].sum() / length)
-    low, high = np.quantile(rates, [0.025, 0.975]) if rates else (np.nan, np.nan)
-    return Interval(float(low), float(high))
+    return paired_difference(edits[rows[here]] - edits[reference[there]], lengths)
 
 
 def _estimate(edits: np.ndarray, reference_lengths: np.ndarray) -> Estimate:

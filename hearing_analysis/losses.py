@@ -1,6 +1,6 @@
-"""The CTC loss in numpy: what the platform can run without torch or tensorflow.
+"""Losses in numpy: what the platform can run without torch or tensorflow.
 
-Graves et al., "Connectionist temporal classification", ICML 2006, section 4.1.
+CTC: Graves et al., "Connectionist temporal classification", ICML 2006, section 4.1.
 """
 
 from functools import reduce
@@ -61,6 +61,46 @@ def ctc_loss(
     return np.where(impossible, _upper_bound(log_probs, n_frames), -log_likelihood).astype(
         np.float32
     )
+
+
+def cross_entropy(logits: np.ndarray, targets: np.ndarray, n_targets: np.ndarray) -> np.ndarray:
+    """Mean negative log-likelihood of the tokens that count.
+
+    Equal to ``torch.nn.functional.cross_entropy`` over those tokens of each sample.
+
+    Parameters
+    ----------
+    logits : np.ndarray [shape=(batch, positions, vocabulary)]
+        Unnormalised, in any floating type; row i scores ``targets[:, i]``. Computed in float64.
+    targets : np.ndarray [shape=(batch, positions)]
+        Ids, in any numeric type; padded with whatever.
+    n_targets : np.ndarray [shape=(batch,)]
+        Tokens of each sample that count. Without any, the loss is 0.
+
+    Returns
+    -------
+    np.ndarray [shape=(batch,), dtype=float32]
+        Nats per token.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree, a length exceeds its axis, or a target is no id.
+    """
+    targets, n_targets = (np.asarray(x).astype(np.int64) for x in (targets, n_targets))
+    if np.ndim(logits) != 3 or np.shape(logits)[:2] != targets.shape:
+        raise InputError(
+            "the cross-entropy needs logits [batch, positions, vocabulary] and targets "
+            f"[batch, positions], got shapes {np.shape(logits)} and {targets.shape}"
+        )
+    _check_range("n_targets", n_targets, targets.shape[1])
+    counts = np.arange(targets.shape[1]) < n_targets[:, None]
+    ids = np.where(counts, targets, 0)
+    if ((ids < 0) | (ids >= logits.shape[2])).any():
+        raise InputError(f"a target must be an id from 0 to {logits.shape[2] - 1}")
+    log_probs = np.take_along_axis(_log_softmax(logits), ids[:, :, None], axis=2)[:, :, 0]
+    total = -np.where(counts, log_probs, 0.0).sum(axis=1)
+    return (total / np.maximum(n_targets, 1)).astype(np.float32)
 
 
 def _check(

@@ -27,6 +27,8 @@ COUNTS = (
 )
 UNITS = ("word", "character")
 COLUMNS = tuple(f"{unit}_{name}" for unit in UNITS for name in ("error_rate", *COUNTS))
+INFORMATION = ("match_error_rate", "information_lost", "information_preserved")
+INFORMATION_COLUMNS = tuple(f"word_{name}" for name in INFORMATION)
 
 _MAX_DRAWS = 1 << 21  # indices held at once, 16 MiB: memory does not grow with the resamples
 
@@ -64,6 +66,36 @@ class ErrorCounts:
         insertions, and 0 when the hypothesis is empty too.
         """
         return self.edits / max(self.reference_length, 1)
+
+    @property
+    def hypothesis_length(self) -> int:
+        """Words or characters of the hypothesis."""
+        return self.hits + self.substitutions + self.insertions
+
+    @property
+    def match_error_rate(self) -> float:
+        """Edits over all steps of the alignment: never above 1; 0 where there is nothing.
+
+        This and the next two: Morris, Maier & Green, "From WER and RIL to MER and WIL", Interspeech
+        2004; without reference or hypothesis as jiwer has them.
+        """
+        return self.edits / max(self.edits + self.hits, 1)
+
+    @property
+    def information_preserved(self) -> float:
+        """Share of the reference that was hit, times the share of the hypothesis that hit."""
+        if not self.reference_length:
+            return float(not self.hypothesis_length)
+        return self.hits**2 / (self.reference_length * max(self.hypothesis_length, 1))
+
+    @property
+    def information_lost(self) -> float:
+        """What is not preserved."""
+        return 1 - self.information_preserved
+
+    def information_columns(self) -> dict[str, float]:
+        """Column -> value for `INFORMATION_COLUMNS`; of errors in words."""
+        return {f"word_{name}": getattr(self, name) for name in INFORMATION}
 
     def columns(self, unit: Literal["word", "character"]) -> dict[str, float | int]:
         """Column -> value, as in ``analysis.parquet``: ``word_error_rate``, ``word_hits`` ..."""

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from hearing_analysis.clip_tables import NO_TABLES, ClipTables, open_clip_tables
 from hearing_analysis.config import AnalysisConfig
 from pipeline.audio import load_mono
 from pipeline.corpus import Split, open_corpus
@@ -16,6 +18,8 @@ from pipeline.errors import InputError, MissingPathError
 from pipeline.masking.profiles import HearingProfile, get_profile
 
 MAX_ID_LENGTH = 256  # characters; the platform takes no more
+KEPT_WAVEFORMS = 4
+FEW_CLIPS, MOST_WALKS = 10_000, 50
 
 
 @dataclass(frozen=True)
@@ -47,33 +51,44 @@ class Sample:
 class SampleSet:
     """The samples of one split: clip by clip, within a clip profile by profile.
 
+    Nothing is read before it is asked for, so a million clips open as quickly as ten.
+
     Attributes
     ----------
     split : str
-    samples : tuple of Sample
+    rows : np.ndarray [shape=(clips,), dtype=int64]
+        Rows of the split that were chosen, ascending.
     variants : Mapping[str, Split]
         Profile -> the split of its corpus.
     profiles : Mapping[str, HearingProfile]
         Name -> audiogram.
+    masked : frozenset of str
+        Profiles whose variants the mask made: there an audiogram is an attenuation.
+    tables : ClipTables
+        What other stages found out about the clips.
     """
 
     split: str
-    samples: tuple[Sample, ...]
+    rows: np.ndarray
     variants: Mapping[str, Split]
     profiles: Mapping[str, HearingProfile]
+    masked: frozenset[str] = frozenset()
+    tables: ClipTables = NO_TABLES
 
     def __len__(self) -> int:
         """Count the samples."""
-        return len(self.samples)
+        return len(self.rows) * len(self.variants)
 
     def __iter__(self) -> Iterator[Sample]:
         """Go through the samples in order."""
-        return iter(self.samples)
+        return map(self.sample, self.ids)
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """Sample ids in order."""
-        return tuple(sample.sample_id for sample in self.samples)
+        columns = [pc.binary_join_element_wise(self._clip_ids, name, "@") for name in self.variants]
+        by_clip = np.stack([column.to_numpy(zero_copy_only=False) for column in columns], axis=1)
+        return tuple(by_clip.ravel().tolist())
 
     def sample(self, sample_id: str) -> Sample:
         """Look a sample up.
@@ -83,22 +98,42 @@ class SampleSet:
         InputError
             If there is no sample of that id.
         """
-        try:
-            return self._by_id[sample_id]
-        except KeyError:
-            example = f", {self.ids[0]!r} for instance" if self.ids else ""
+        clip_id, _, profile = sample_id.rpartition("@")
+        row = self._row(clip_id)
+        if row is None or profile not in self.variants:
+            example = f", {self.ids[0]!r} for instance" if len(self) else ""
             raise InputError(
                 f"split {self.split!r} has no sample {sample_id!r}; "
                 f"ids are <clip>@<profile>{example}"
-            ) from None
+            )
+        return Sample(sample_id, clip_id, profile, self.split, row)
 
     def profile(self, sample_id: str) -> HearingProfile:
         """Look up the hearing profile a sample was filtered through."""
         return self.profiles[self.sample(sample_id).profile]
 
+    def is_masked(self, sample_id: str) -> bool:
+        """Whether the sample's audiogram was applied as an attenuation."""
+        return self.sample(sample_id).profile in self.masked
+
     def waveform(self, sample_id: str) -> np.ndarray:
-        """Decode a sample: float32 [shape=(n,)], mono, 16 kHz, unpadded."""
-        return load_mono(self.audio_bytes(sample_id))
+        """Decode a sample: float32 [shape=(n,)], mono, 16 kHz, unpadded, not to be written to.
+
+        Every encoder asks for the same clip in turn, so the last few are kept.
+        """
+        waveform = self._decoded.get(sample_id)
+        if waveform is None:
+            waveform = load_mono(self.audio_bytes(sample_id))
+            waveform.flags.writeable = False
+            while len(self._decoded) >= KEPT_WAVEFORMS:
+                self._decoded.pop(next(iter(self._decoded)))
+            self._decoded[sample_id] = waveform
+        return waveform
+
+    def reference_waveform(self, sample_id: str) -> np.ndarray:
+        """Decode the same clip under the first profile, with which the others are compared."""
+        clip_id = self.sample(sample_id).clip_id
+        return self.waveform(f"{clip_id}@{next(iter(self.variants))}")
 
     def audio_bytes(self, sample_id: str) -> bytes:
         """Read the encoded audio file of a sample."""
@@ -106,18 +141,45 @@ class SampleSet:
         return self.variants[sample.profile].audio_bytes(sample.row)
 
     def sentence(self, sample_id: str) -> str:
-        """Read what was said, as the corpus spells it."""
-        sample = self.sample(sample_id)
-        return self.variants[sample.profile].column("sentence")[sample.row].as_py() or ""
+        """Read what was said, as the corpus spells it; empty where it does not say."""
+        return self.columns(sample_id).get("sentence") or ""
 
     def columns(self, sample_id: str) -> dict[str, Any]:
         """All corpus columns of a sample but its audio."""
         sample = self.sample(sample_id)
         return self.variants[sample.profile].row(sample.row)
 
+    def figures(self, sample_id: str) -> dict[str, float | None]:
+        """Figures that other stages found out about a sample."""
+        sample = self.sample(sample_id)
+        return self.tables.figures(sample.clip_id, sample.profile)
+
     @cached_property
-    def _by_id(self) -> dict[str, Sample]:
-        return {sample.sample_id: sample for sample in self.samples}
+    def _clip_ids(self) -> pa.Array:
+        column = next(iter(self.variants.values())).column("id")
+        chosen = column if len(self.rows) == len(column) else column.take(pa.array(self.rows))
+        return chosen.combine_chunks()
+
+    def _row(self, clip_id: str) -> int | None:
+        """Row of a clip: found by a walk while few are asked for, which needs no table of all."""
+        if len(self.rows) < FEW_CLIPS or len(self._walks) >= MOST_WALKS:
+            return self._row_of_clip.get(clip_id)
+        self._walks.append(clip_id)
+        place = pc.index(self._clip_ids, clip_id).as_py()
+        return None if place < 0 else int(self.rows[place])
+
+    @cached_property
+    def _walks(self) -> list[str]:
+        return []
+
+    @cached_property
+    def _row_of_clip(self) -> dict[str, int]:
+        ids = self._clip_ids.to_numpy(zero_copy_only=False).tolist()
+        return dict(zip(ids, self.rows.tolist(), strict=True))
+
+    @cached_property
+    def _decoded(self) -> dict[str, np.ndarray]:
+        return {}
 
 
 def open_samples(config: AnalysisConfig, split: str) -> SampleSet:
@@ -132,21 +194,27 @@ def open_samples(config: AnalysisConfig, split: str) -> SampleSet:
     Raises
     ------
     MissingPathError
-        If the variant of a profile has not been made yet.
+        If the variant of a profile has not been made yet, or a clip table does not exist.
     InputError
         If the variants do not hold the same clips in the same rows, or ids cannot be used.
     """
     variants = {profile: _open_variant(config, profile, split) for profile in config.profiles}
     _check_aligned(config, variants)
-    clip_ids = next(iter(variants.values())).column("id").to_pylist()
-    _check_ids(clip_ids, config, split)
-    samples = tuple(
-        Sample(f"{clip_ids[row]}@{profile}", clip_ids[row], profile, split, row)
-        for row in _chosen_rows(len(clip_ids), config)
-        for profile in config.profiles
+    _check_ids(next(iter(variants.values())).column("id"), config, split)
+    n_rows = min(len(variant) for variant in variants.values())
+    return SampleSet(
+        split,
+        _chosen_rows(n_rows, config),
+        variants,
+        {profile: _profile(config, profile) for profile in config.profiles},
+        frozenset(profile for profile in config.profiles if _is_masked(config, profile)),
+        open_clip_tables(config.table_paths),
     )
-    profiles = {profile: _profile(config, profile) for profile in config.profiles}
-    return SampleSet(split, samples, variants, profiles)
+
+
+def _is_masked(config: AnalysisConfig, profile: str) -> bool:
+    made = open_corpus(config.variant_folder(profile)).run().get("config", {})
+    return made.get("simulator", "mask") == "mask"
 
 
 def _profile(config: AnalysisConfig, name: str) -> HearingProfile:
@@ -229,22 +297,26 @@ def _difference(expected: Any, found: Any) -> str:
     return f"{expected[row].as_py()!r} and {found[row].as_py()!r} in row {row}"
 
 
-def _check_ids(clip_ids: list[str], config: AnalysisConfig, split: str) -> None:
-    if len(set(clip_ids)) < len(clip_ids):
-        twice = next(clip for clip in clip_ids if clip_ids.count(clip) > 1)
-        raise InputError(f"split {split!r} holds clip {twice!r} more than once; ids must be unique")
-    room = MAX_ID_LENGTH - 1 - max(map(len, config.profiles))
-    longest = max(clip_ids, key=len, default="")
-    if len(longest) > room:
+def _check_ids(clip_ids: pa.ChunkedArray, config: AnalysisConfig, split: str) -> None:
+    if pc.count_distinct(clip_ids).as_py() < len(clip_ids):
+        counts = pc.value_counts(clip_ids)
+        twice = counts.field("values")[pc.index(pc.greater(counts.field("counts"), 1), True)]
         raise InputError(
-            f"clip id {longest!r} of split {split!r} has {len(longest)} characters; "
+            f"split {split!r} holds clip {twice.as_py()!r} more than once; ids must be unique"
+        )
+    room = MAX_ID_LENGTH - 1 - max(map(len, config.profiles))
+    lengths = pc.utf8_length(clip_ids)
+    longest = pc.max(lengths).as_py() or 0
+    if longest > room:
+        clip_id = clip_ids[pc.index(lengths, longest).as_py()].as_py()
+        raise InputError(
+            f"clip id {clip_id!r} of split {split!r} has {longest} characters; "
             f"the platform leaves room for {room}"
         )
 
 
-def _chosen_rows(n_rows: int, config: AnalysisConfig) -> list[int]:
+def _chosen_rows(n_rows: int, config: AnalysisConfig) -> np.ndarray:
     if config.samples_per_split is None or config.samples_per_split >= n_rows:
-        return list(range(n_rows))
+        return np.arange(n_rows)
     random = np.random.default_rng(config.seed)
-    rows = random.choice(n_rows, size=config.samples_per_split, replace=False)
-    return sorted(rows.tolist())
+    return np.sort(random.choice(n_rows, size=config.samples_per_split, replace=False))

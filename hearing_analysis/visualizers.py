@@ -11,14 +11,17 @@ from hearing_analysis.metrics import WordEdit, align_words
 from hearing_analysis.spectrogram import (
     CEILING_DBFS,
     FLOOR_DBFS,
+    N_MELS,
     PALETTE,
     log_mel_dbfs,
 )
 from pipeline.masking.profiles import OCTAVES_HZ
 
+WAVEFORM_POINTS = 600  # as wide as a panel
 EDIT_LABELS = ("substitution", "deletion", "insertion")
 _CODES = {"equal": 0, "substitute": 1, "delete": 2, "insert": 3}  # 0 is left uncoloured
 _ROW_HEIGHT = 3  # pixels per mel band
+FEATURE_RANGE = 1.5  # (log10 of power + 4) / 4 of what full-scale audio reaches
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,22 @@ class MarkedWords:
 
     words: tuple[str, ...]
     codes: np.ndarray
+
+
+@dataclass(frozen=True)
+class ConfidentWords:
+    """Words with how sure the recogniser was of each.
+
+    Attributes
+    ----------
+    words : tuple of str
+        At least one.
+    probabilities : tuple of float
+        Of each word's least probable token.
+    """
+
+    words: tuple[str, ...]
+    probabilities: tuple[float, ...]
 
 
 def log_mel_picture(waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
@@ -56,6 +75,59 @@ def log_mel_picture(waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
     scaled = (levels - FLOOR_DBFS) / (CEILING_DBFS - FLOOR_DBFS)
     shades = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
     return np.repeat(_colours()[shades], _ROW_HEIGHT, axis=0)
+
+
+def feature_picture(features: np.ndarray) -> np.ndarray:
+    """Paint Whisper's log-mel features.
+
+    Parameters
+    ----------
+    features : np.ndarray [shape=(n_mels, frames)]
+        On Whisper's scale: 80 dB below a clip's highest value is 2 below it.
+
+    Returns
+    -------
+    np.ndarray [shape=(3 n_mels, frames, 3), dtype=uint8]
+        Low frequencies at the bottom; black is -1.5 and pale yellow 1.5, always.
+    """
+    scaled = (np.flipud(features) + FEATURE_RANGE) / (2 * FEATURE_RANGE)
+    shades = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(_colours()[shades], _ROW_HEIGHT, axis=0)
+
+
+def log_mel_heatmap(heatmap: np.ndarray, n_frames: int) -> np.ndarray:
+    """Lay a heatmap over a log-mel picture.
+
+    Parameters
+    ----------
+    heatmap : np.ndarray [shape=(n,)] or [shape=(bands, n)]
+        Over the part of the model's input that heard the clip: samples, or mel bands by frames.
+    n_frames : int
+        Width of the picture.
+
+    Returns
+    -------
+    np.ndarray [shape=(height, n_frames), dtype=float32]
+        As high as the picture, low frequencies at the bottom. A heatmap over samples is the same
+        at all frequencies.
+    """
+    bands = np.atleast_2d(np.asarray(heatmap, dtype=np.float32))
+    starts = np.linspace(0, bands.shape[1], n_frames, endpoint=False).astype(int)
+    means = np.add.reduceat(bands, starts, axis=1)
+    means /= np.maximum(np.diff(starts, append=bands.shape[1]), 1)
+    n_rows = _ROW_HEIGHT * (len(bands) if len(bands) > 1 else N_MELS)
+    return np.flipud(means[np.arange(n_rows) * len(bands) // n_rows])
+
+
+def waveform_envelope(waveform: np.ndarray) -> np.ndarray:
+    """Highest and lowest sample in each of 600 stretches: float32 [shape=(points, 2)].
+
+    Fewer points for a clip of fewer samples. A peak is never lost, as it is in a resampled clip.
+    """
+    n_points = min(WAVEFORM_POINTS, len(waveform))
+    starts = np.linspace(0, len(waveform), n_points, endpoint=False).astype(int)
+    extremes = [ufunc.reduceat(waveform, starts) for ufunc in (np.maximum, np.minimum)]
+    return np.stack(extremes, axis=1).astype(np.float32)
 
 
 def transcript(reference: str, hypothesis: str) -> list[str]:

@@ -1,15 +1,17 @@
-"""The ``models`` command line: train recognisers and export them."""
+"""The ``models`` command line: train recognisers, export them, verify what was exported."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from pipeline.command import configure_logging, run_app
+from pipeline.command import configure_logging, one_of, run_app
+from pipeline.options import Json
 
 app = typer.Typer(
-    help="Train wav2vec2 and Whisper recognisers, and export wav2vec2 to ONNX.",
+    help="Train wav2vec2 and Whisper recognisers, export them to ONNX and Keras, verify exports.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -52,8 +54,26 @@ def train(
     speed_change: Annotated[
         float, typer.Option(help="Play clips up to so much faster or slower; 0.1 is 10 %.")
     ] = 0.0,
+    freeze_features: Annotated[
+        bool, typer.Option("--freeze-features", help="Leave a wav2vec2's convolutions as they are.")
+    ] = False,
+    ctc_weight: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of CTC in a Whisper's loss.")
+    ] = 0.0,
+    label_smoothing: Annotated[
+        float, typer.Option(min=0, max=1, help="Of a Whisper's tokens.")
+    ] = 0.0,
+    level_change_db: Annotated[
+        float, typer.Option(min=0, help="Make a Whisper's clips up to so much louder or softer.")
+    ] = 0.0,
+    crop: Annotated[
+        bool, typer.Option("--crop", help="Leave out most of the silence after a Whisper's clips.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of weights, order and padding.")] = 0,
     bf16: Annotated[bool, typer.Option(help="Mixed precision.")] = False,
+    patience: Annotated[
+        int, typer.Option(min=0, help="End after so many passes that heard no better [0: never].")
+    ] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint.")
     ] = False,
@@ -77,8 +97,14 @@ def train(
         window_seconds=window_seconds,
         noise_share=noise_share,
         speed_change=speed_change,
+        freeze_features=freeze_features,
+        ctc_weight=ctc_weight,
+        label_smoothing=label_smoothing,
+        level_change_db=level_change_db,
+        crop=crop,
         seed=seed,
         bf16=bf16,
+        patience=patience,
     )
     figures = _training_of(corpus)(
         corpus,
@@ -109,23 +135,98 @@ def _training_of(corpus: Path) -> Callable[..., dict[str, Any]]:
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            help="Checkpoint folder, or a name on the Hugging Face hub "
+            "(facebook/wav2vec2-base-960h, openai/whisper-large-v3)."
+        ),
+    ],
     output: Annotated[
-        Path | None, typer.Argument(help="ONNX file [default: model.onnx in the folder].")
+        Path | None,
+        typer.Argument(help="Folder or file to write [default: the checkpoint's folder]."),
     ] = None,
-    window_seconds: Annotated[float, typer.Option(help="Length of the input.")] = 6.0,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="onnx, h5 or keras [default: as the file's name ends, or onnx]."
+        ),
+    ] = None,
+    window_seconds: Annotated[
+        float, typer.Option(help="Length of the input; a Whisper has its own.")
+    ] = 6.0,
+    positions: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens of a Whisper's graph [default: all its decoder takes]."),
+    ] = None,
+    steps: Annotated[
+        bool, typer.Option(help="Write a Whisper's encoder.onnx and decoder.onnx too.")
+    ] = True,
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 17,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Load pytorch_model.bin, which can run code.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Export a wav2vec2 CTC checkpoint to ONNX and check it against torch.
+    """Export a wav2vec2, HuBERT or Whisper checkpoint and check what was written against torch.
 
-    Input: input_values (batch, samples). Outputs: logits (batch, frames, vocabulary) and
-    hidden_states (batch, frames, hidden).
+    Writes model.onnx, or wav2vec2 and HuBERT as model.h5 or model.keras. Inputs: input_values
+    (batch, samples); a Whisper's input_features (batch, mels, frames) and decoder_input_ids (batch,
+    positions). First output: logits. Takes seconds for a small model, minutes for a large one.
     """
     configure_logging("WARNING")
-    from models.export import export_onnx
+    from models.export import ExportSettings, export_checkpoint
+    from models.export.command import FORMATS
 
-    report = export_onnx(checkpoint, output, window_seconds=window_seconds, opset=opset)
-    print(f"{report.path}: {report.n_bytes:,} bytes, largest difference {report.difference:.1e}")
+    report = export_checkpoint(
+        checkpoint,
+        output,
+        format_=one_of("--format", format_, FORMATS) if format_ else None,
+        settings=ExportSettings(window_seconds, positions, steps, opset, trust_pickle=trust_pickle),
+    )
+    print(json.dumps(report.as_dict(), indent=2) if as_json else report)
+
+
+@app.command()
+def verify(
+    model: Annotated[
+        Path, typer.Argument(help="model.onnx, .h5 or .keras, or a folder with model.onnx.")
+    ],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint it was exported from [default: the model's folder]."),
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(help="Corpus to transcribe [default: data/demo_normal, if it is there]."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split to transcribe.")] = "test",
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Transcribe so many clips only.")
+    ] = None,
+    num_threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads per operator [default: all cores].")
+    ] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Load pytorch_model.bin, which can run code.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Look at what `leap push` would send, and say whether it is what it should be.
+
+    Inputs, outputs, operators that the platform's converter lacks, difference from the checkpoint,
+    real-time factor on this machine, word error rate. Exit status 1 if it computes something else
+    than its checkpoint, or cannot be converted.
+    """
+    configure_logging("WARNING")
+    from models.verify import VerifySettings, verify_model
+
+    report = verify_model(
+        model,
+        VerifySettings(checkpoint, corpus, split, limit, num_threads, trust_pickle),
+    )
+    print(json.dumps(report.as_dict(), indent=2) if as_json else report)
+    report.require()
 
 
 @app.command()

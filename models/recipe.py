@@ -3,27 +3,21 @@
 import json
 import logging
 import math
-import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import (
-    PreTrainedModel,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from pipeline.errors import InputError
+from models.callbacks import LogBeforeSaving, LogLines, StopAfter, tensorboard
 
-LOG_INTERVAL_SECONDS = 30.0
-
-logger = logging.getLogger("models.train")
+LOG_STEPS = 50
+NEITHER = "give either an architecture to start from scratch, or a checkpoint"
 
 
 @dataclass(frozen=True)
@@ -48,9 +42,23 @@ class TrainingRecipe:
         Probability that white noise is added to a clip, at 10 to 40 dB below it.
     speed_change : float
         Clips are played up to so much faster or slower; 0.1 is 10 %.
+    freeze_features : bool
+        Leave the convolutions of a wav2vec2 as they are, and hear every clip through them once.
+    ctc_weight : float
+        Share of a Whisper's loss that is CTC over characters, on its encoder (Watanabe et al.
+        2017, IEEE J. Sel. Top. Signal Process. 11:1240-1253).
+    label_smoothing : float
+        Of the tokens of a Whisper.
+    level_change_db : float
+        A Whisper's clips are made up to so many dB louder or softer.
+    crop : bool
+        Leave out the silence that pads a Whisper's chunk, but for ``extra_padding`` of the batches.
     seed : int
     bf16 : bool
         Mixed precision.
+    patience : int
+        End after so many passes without a better word error rate on the validation split, and keep
+        the best; 0 trains to the end of the plan.
     """
 
     epochs: float = 20
@@ -63,8 +71,14 @@ class TrainingRecipe:
     extra_padding: float = 0.3
     noise_share: float = 0.0
     speed_change: float = 0.0
+    freeze_features: bool = False
+    ctc_weight: float = 0.0
+    label_smoothing: float = 0.0
+    level_change_db: float = 0.0
+    crop: bool = False
     seed: int = 0
     bf16: bool = False
+    patience: int = 0
 
 
 def training_arguments(
@@ -87,30 +101,21 @@ def training_arguments(
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,
-        logging_steps=50,
+        load_best_model_at_end=recipe.patience > 0,
+        metric_for_best_model="wer",
+        greater_is_better=False,
+        logging_steps=LOG_STEPS,
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=0,
+        ddp_find_unused_parameters=False,
         use_cpu=not torch.cuda.is_available(),
     )
 
 
-def begin(
-    architecture: Path | None,
-    checkpoint: Path | None,
-    recipe: TrainingRecipe | None,
-    num_threads: int | None,
-) -> TrainingRecipe:
-    """Set torch up for a training, and return its recipe.
-
-    Raises
-    ------
-    InputError
-        If neither or both of ``architecture`` and ``checkpoint`` are given.
-    """
-    if (architecture is None) == (checkpoint is None):
-        raise InputError("give either an architecture to start from scratch, or a checkpoint")
+def begin(recipe: TrainingRecipe | None, num_threads: int | None) -> TrainingRecipe:
+    """Set torch up for a training, and return its recipe."""
     recipe = recipe or TrainingRecipe()
     if num_threads:
         torch.set_num_threads(num_threads)
@@ -118,12 +123,65 @@ def begin(
     return recipe
 
 
-def run(trainer: Trainer, *, resume: bool, stop_after: int | None) -> dict[str, float]:
+def run(
+    trainer: Trainer, *, resume: bool, stop_after: int | None, patience: int
+) -> dict[str, float]:
     """Train, from the last checkpoint if ``resume``, and return the figures of an evaluation."""
+    checkpoints = Path(str(trainer.args.output_dir))
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(LogLines())
+    trainer.add_callback(LogBeforeSaving())
+    trainer.add_callback(tensorboard(checkpoints.parent / "logs"))
+    if patience:
+        trainer.add_callback(EarlyStoppingCallback(patience))
     if stop_after:
         trainer.add_callback(StopAfter(stop_after))
-    trainer.train(resume_from_checkpoint=resume or None)
+    last = last_checkpoint(checkpoints) if resume else None
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
     return trainer.evaluate()
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Find the last checkpoint that was written to its end; none if there is none."""
+    found = sorted(
+        folder.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2] or 0)
+    )
+    return next((path for path in reversed(found) if _is_whole(path)), None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """The trainer's state is what transformers writes last."""
+    try:
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def error_rates(trainer: Trainer, texts: list[tuple[str, str]]) -> dict[str, float]:
+    """Corpus WER and CER of what all processes transcribed: pairs of reference and hypothesis."""
+    import jiwer
+    from accelerate.utils import gather_object
+
+    pairs = [pair for pair in gather_object(texts) if pair[0]]  # without words there is no rate
+    references, hypotheses = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    figures = {
+        "eval_wer": jiwer.wer(references, hypotheses) if pairs else math.nan,
+        "eval_cer": jiwer.cer(references, hypotheses) if pairs else math.nan,
+    }
+    trainer.log(dict(figures))
+    trainer.control = trainer.callback_handler.on_evaluate(
+        trainer.args, trainer.state, trainer.control, figures
+    )
+    return figures
+
+
+def batches_of_this_process(trainer: Trainer, n_clips: int) -> Iterator[range]:
+    """Rows to transcribe, batch by batch; every process takes its own."""
+    size = trainer.args.eval_batch_size
+    for number, start in enumerate(range(0, n_clips, size)):
+        if number % trainer.args.world_size == trainer.args.process_index:
+            yield range(start, min(start + size, n_clips))
 
 
 def write_summary(
@@ -146,7 +204,9 @@ def write_summary(
         "parameters": model.num_parameters(),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
-    (output / "training.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    if trainer.is_world_process_zero():
+        text = json.dumps(summary, indent=2) + "\n"
+        (output / "training.json").write_text(text, encoding="utf-8")
     return summary
 
 
@@ -157,47 +217,23 @@ def quiet_libraries() -> None:
     logging.getLogger("datasets").setLevel(logging.WARNING)
 
 
-class StopAfter(TrainerCallback):
-    """Ends a training before its plan does."""
+class GroupedByLength(torch.utils.data.Sampler):
+    """Clips of like length after one another; the order follows from the seed and the pass."""
 
-    def __init__(self, n_steps: int) -> None:
-        self._n_steps = n_steps
+    def __init__(self, clips: Any, batch_size: int, lengths: list[int], seed: int) -> None:
+        self._clips, self._batch_size = clips, batch_size
+        self._lengths, self._seed, self._epoch = lengths, seed, 0
 
-    def on_step_end(  # noqa: D102 - transformers says what these are
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        control.should_training_stop = state.global_step >= self._n_steps
+    def __len__(self) -> int:
+        """Count the clips."""
+        return len(self._lengths)
 
+    def __iter__(self) -> Iterator[int]:
+        """Rows of one pass."""
+        generator = torch.Generator().manual_seed(1_000_003 * self._seed + self._epoch)
+        yield from get_length_grouped_indices(self._lengths, self._batch_size, generator=generator)
 
-class LogLines(TrainerCallback):
-    """One line every half minute and after every evaluation, instead of a bar."""
-
-    def __init__(self) -> None:
-        self._last = self._start = time.monotonic()
-        self._first_step = 0
-
-    def on_train_begin(  # noqa: D102
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._first_step = state.global_step
-        self._last = self._start = time.monotonic()
-
-    def on_log(  # noqa: D102
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        now = time.monotonic()
-        figures = logs or {}
-        if "eval_wer" not in figures and now - self._last < LOG_INTERVAL_SECONDS:
-            return
-        self._last = now
-        done = state.global_step - self._first_step
-        left = (state.max_steps - state.global_step) * (now - self._start) / max(done, 1)
-        shown = " ".join(f"{name}={value:.4g}" for name, value in figures.items())
-        logger.info(
-            "step %d of %d, %.0f s left: %s", state.global_step, state.max_steps, left, shown
-        )
+    def set_epoch(self, epoch: int) -> None:
+        """Say which pass it is, to the clips as well."""
+        self._epoch = epoch
+        self._clips.set_epoch(epoch)

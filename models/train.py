@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from accelerate import PartialState
 from transformers import (
-    PrinterCallback,
     Trainer,
     TrainingArguments,
     Wav2Vec2Config,
@@ -21,20 +21,24 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
     Wav2Vec2ForCTC,
 )
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from models.clips import IGNORED_LABEL, Clips, Collator
-from models.network import make_model
+from models.encoded_clips import EncodedClips, encode
+from models.network import freeze_features, make_model
 from models.recipe import (
-    LogLines,
+    NEITHER,
+    GroupedByLength,
     TrainingRecipe,
+    batches_of_this_process,
     begin,
+    error_rates,
     run,
     training_arguments,
     write_summary,
 )
 from models.wav2vec2 import Wav2Vec2Preprocessor
 from pipeline.corpus import Corpus, open_corpus
+from pipeline.errors import InputError
 
 # The alphabet of facebook/wav2vec2-base-960h, in its order.
 VOCABULARY = ("<pad>", "<s>", "</s>", "<unk>", *"|ETAONIHSRDLUMWCFGYPBVK'XJQZ")
@@ -64,7 +68,8 @@ def train_ctc(
     architecture : Path, optional
         YAML with the keys of ``Wav2Vec2Config``; weights start at random.
     checkpoint : Path, optional
-        A folder to start from instead.
+        A folder to start from instead; or as well, if the architecture has more layers or wider
+        feed-forwards than it.
     recipe : TrainingRecipe, optional
     resume : bool
         Go on from the last checkpoint of an interrupted run.
@@ -83,24 +88,43 @@ def train_ctc(
     Raises
     ------
     InputError
-        If neither or both of ``architecture`` and ``checkpoint`` are given.
+        If neither ``architecture`` nor ``checkpoint`` is given, or the one cannot grow into the
+        other.
     """
-    recipe = begin(architecture, checkpoint, recipe, num_threads)
+    recipe = begin(recipe, num_threads)
+    if architecture is None and checkpoint is None:
+        raise InputError(NEITHER)
     output.mkdir(parents=True, exist_ok=True)
     write_processor(output)
     preprocessor = _prepare(output, architecture, checkpoint)
     model = make_model(output, checkpoint)
     source = open_corpus(corpus)
+    arguments = TrainingArguments(**training_arguments(output, recipe, max_steps))
+    clips = _clips(source, "train", preprocessor, recipe)
+    train_clips: Clips | EncodedClips = clips
+    if recipe.freeze_features:
+        freeze_features(model)
+        train_clips = encode(
+            clips,
+            model.wav2vec2.feature_extractor,
+            preprocessor,
+            recipe.window_seconds,
+            folder=output / "checkpoints",
+            process=arguments.process_index,
+            n_processes=arguments.world_size,
+            barrier=PartialState().wait_for_everyone,
+        )
     trainer = CtcTrainer(
         model,
-        TrainingArguments(**training_arguments(output, recipe, max_steps)),
+        arguments,
         recipe=recipe,
         preprocessor=preprocessor,
-        train_clips=_clips(source, "train", preprocessor, recipe),
+        train_clips=train_clips,
         validation_clips=_clips(source, "validation", preprocessor, recipe),
     )
-    figures = run(trainer, resume=resume, stop_after=stop_after)
-    model.save_pretrained(output)
+    figures = run(trainer, resume=resume, stop_after=stop_after, patience=recipe.patience)
+    if trainer.is_world_process_zero():
+        model.save_pretrained(output)
     hours = round(sum(trainer.train_clips.lengths) / 16_000 / 3600, 2)
     about = {"corpus": source.root.name, "clips": len(trainer.train_clips), "hours": hours}
     return write_summary(output, about, recipe, trainer, model, figures)
@@ -129,7 +153,7 @@ class CtcTrainer(Trainer):
         *,
         recipe: TrainingRecipe,
         preprocessor: Wav2Vec2Preprocessor,
-        train_clips: Clips,
+        train_clips: Clips | EncodedClips,
         validation_clips: Clips,
     ) -> None:
         self.train_clips, self.validation_clips = train_clips, validation_clips
@@ -142,17 +166,13 @@ class CtcTrainer(Trainer):
             data_collator=Collator(recipe, preprocessor),
             train_dataset=train_clips,
             eval_dataset=validation_clips,
-            callbacks=[LogLines()],
         )
-        self.remove_callback(PrinterCallback)
 
     def _get_train_sampler(
         self, train_dataset: torch.utils.data.Dataset | None = None
     ) -> torch.utils.data.Sampler | None:
-        generator = torch.Generator()
-        generator.manual_seed(self.args.seed + int(self.state.epoch or 0))
-        return LengthGroupedSampler(
-            self.args.train_batch_size, lengths=self.train_clips.lengths, generator=generator
+        return GroupedByLength(
+            self.train_clips, self.args.train_batch_size, self.train_clips.lengths, self.args.seed
         )
 
     def compute_loss(
@@ -182,29 +202,21 @@ class CtcTrainer(Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Transcribe the validation clips, padded as at inference; corpus WER and CER."""
-        import jiwer
-
         model = self._network.eval()
-        references, hypotheses = [], []
+        texts = []
         with torch.no_grad():
-            for start in range(0, len(self.validation_clips), self.args.eval_batch_size):
-                stop = min(start + self.args.eval_batch_size, len(self.validation_clips))
-                clips = [self.validation_clips[index] for index in range(start, stop)]
+            for batch in batches_of_this_process(self, len(self.validation_clips)):
+                clips = [self.validation_clips[index] for index in batch]
                 values = np.zeros((len(clips), self._window), dtype=np.float32)
                 for row, clip in enumerate(clips):
                     values[row, : len(clip["input_values"])] = clip["input_values"]
                 logits = model(torch.from_numpy(values).to(model.device)).logits.float().cpu()
                 for clip, scores in zip(clips, logits.numpy(), strict=True):
                     n_frames = self._preprocessor.n_frames(len(clip["input_values"]))
-                    hypotheses.append(self._preprocessor.decode(scores, n_frames))
-                    references.append(self._preprocessor.decode_ids(_spaced(clip["labels"])))
+                    reference = self._preprocessor.decode_ids(_spaced(clip["labels"]))
+                    texts.append((reference, self._preprocessor.decode(scores, n_frames)))
         model.train()
-        figures = {
-            "eval_wer": jiwer.wer(references, hypotheses),
-            "eval_cer": jiwer.cer(references, hypotheses),
-        }
-        self.log(dict(figures))
-        return figures
+        return error_rates(self, texts)
 
 
 def _spaced(labels: np.ndarray) -> np.ndarray:
@@ -218,12 +230,12 @@ def _prepare(
     if checkpoint is not None:
         for name in PROCESSOR_FILES:
             (output / name).write_bytes((checkpoint / name).read_bytes())
-        Wav2Vec2Config.from_pretrained(checkpoint).save_pretrained(output)
-    else:
-        assert architecture is not None
+    if architecture is not None:
         keys = yaml.safe_load(architecture.read_text(encoding="utf-8"))
         config = Wav2Vec2Config(architectures=["Wav2Vec2ForCTC"], **keys)
-        config.save_pretrained(output)
+    else:
+        config = Wav2Vec2Config.from_pretrained(str(checkpoint))
+    config.save_pretrained(output)
     return Wav2Vec2Preprocessor.from_folder(output)
 
 

@@ -4,7 +4,6 @@ Features and labels come from ``pipeline logmel``, padded as they are read. Buil
 ``transformers.Seq2SeqTrainer``.
 """
 
-import math
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +12,6 @@ import torch
 import yaml
 from transformers import (
     GenerationConfig,
-    PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     WhisperConfig,
@@ -21,13 +19,20 @@ from transformers import (
     WhisperForConditionalGeneration,
     WhisperTokenizer,
 )
+from transformers.models.whisper.modeling_whisper import shift_tokens_right
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from models.clips import IGNORED_LABEL
+from models.hybrid import HybridWhisper, character_ids, plain, take_any_length
+from models.mel_clips import MelClips, MelCollator
+from models.network import fastest_attention
 from models.recipe import (
-    LogLines,
+    NEITHER,
+    GroupedByLength,
     TrainingRecipe,
+    batches_of_this_process,
     begin,
+    error_rates,
     run,
     training_arguments,
     write_summary,
@@ -80,31 +85,39 @@ def train_whisper(
         If neither or both of ``architecture`` and ``checkpoint`` are given, or the features are not
         what the checkpoint takes.
     """
-    recipe = begin(architecture, checkpoint, recipe, num_threads)
+    if (architecture is None) == (checkpoint is None):
+        raise InputError(NEITHER)
+    recipe = begin(recipe, num_threads)
+    network = HybridWhisper if recipe.ctc_weight else WhisperForConditionalGeneration
     source = open_features(features)
     labels = label_settings(source)
     tokenizer = load_tokenizer(labels)
     if checkpoint is None:
         assert architecture is not None
-        model = _new_model(architecture, source.mel, tokenizer)
+        model = _new_model(network, architecture, source.mel, tokenizer)
     else:
-        model = WhisperForConditionalGeneration.from_pretrained(checkpoint)
+        model = network.from_pretrained(checkpoint, attn_implementation=fastest_attention())
     _check_fit(model.config, source.mel, tokenizer, features)
     trainer = WhisperTrainer(
         model,
         Seq2SeqTrainingArguments(**training_arguments(output, recipe, max_steps)),
+        recipe=recipe,
         tokenizer=tokenizer,
         labels=labels,
-        train_features=source["train"],
+        train_clips=MelClips(source["train"], _n_stored(source)),
+        n_frames=source.mel.n_frames,
         validation_features=source["validation"],
     )
-    figures = run(trainer, resume=resume, stop_after=stop_after)
-    model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
-    WhisperFeatureExtractor(
-        feature_size=source.mel.n_mels, chunk_length=source.mel.chunk_length
-    ).save_pretrained(output)
-    about = {"features": source.corpus.root.name, "clips": len(trainer.train_features)}
+    figures = run(trainer, resume=resume, stop_after=stop_after, patience=recipe.patience)
+    if isinstance(model, HybridWhisper):
+        model = plain(model)
+    if trainer.is_world_process_zero():
+        model.save_pretrained(output)
+        tokenizer.save_pretrained(output)
+        WhisperFeatureExtractor(
+            feature_size=source.mel.n_mels, chunk_length=source.mel.chunk_length
+        ).save_pretrained(output)
+    about = {"features": source.corpus.root.name, "clips": len(trainer.train_clips)}
     return write_summary(output, about, recipe, trainer, model, figures)
 
 
@@ -134,69 +147,110 @@ class WhisperTrainer(Seq2SeqTrainer):
         model: WhisperForConditionalGeneration,
         arguments: Seq2SeqTrainingArguments,
         *,
+        recipe: TrainingRecipe,
         tokenizer: WhisperTokenizer,
         labels: LabelSettings,
-        train_features: SplitFeatures,
+        train_clips: MelClips,
+        n_frames: int,
         validation_features: SplitFeatures,
     ) -> None:
-        self.train_features, self.validation_features = train_features, validation_features
+        self.train_clips, self.validation_features = train_clips, validation_features
         self._network, self._tokenizer, self._labels = model, tokenizer, labels
+        self._recipe = recipe
+        if recipe.crop:
+            take_any_length(model.model.encoder)
         super().__init__(
             model,
             arguments,
-            data_collator=collate,
-            train_dataset=train_features,
+            data_collator=MelCollator(recipe, n_frames),
+            train_dataset=train_clips,
             eval_dataset=cast(torch.utils.data.Dataset, validation_features),  # it is one in kind
-            callbacks=[LogLines()],
         )
-        self.remove_callback(PrinterCallback)
+
+    def _get_train_sampler(
+        self, train_dataset: torch.utils.data.Dataset | None = None
+    ) -> torch.utils.data.Sampler | None:
+        return GroupedByLength(
+            self.train_clips, self.args.train_batch_size, self.train_clips.lengths, self.args.seed
+        )
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Cross-entropy of the tokens, and CTC over characters if the recipe says so."""
+        labels = inputs["labels"]
+        outputs = model(
+            input_features=inputs["input_features"],
+            decoder_input_ids=shift_tokens_right(
+                labels,
+                cast(int, self._network.config.pad_token_id),
+                self._network.config.decoder_start_token_id,
+            ),
+            use_cache=False,
+        )
+        loss = torch.nn.functional.cross_entropy(
+            outputs.logits.float().flatten(0, 1),
+            labels.flatten(),
+            ignore_index=IGNORED_LABEL,
+            label_smoothing=self._recipe.label_smoothing,
+        )
+        share = self._recipe.ctc_weight
+        if share:
+            loss = (1 - share) * loss + share * self._ctc_loss(outputs.ctc_logits, inputs)
+        return (loss, outputs) if return_outputs else loss
+
+    def _ctc_loss(self, logits: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        labels = inputs["labels"].masked_fill(
+            inputs["labels"] == IGNORED_LABEL, self._tokenizer.eos_token_id
+        )
+        texts = self._tokenizer.batch_decode(labels, skip_special_tokens=True)
+        characters = [torch.tensor(character_ids(text), dtype=torch.long) for text in texts]
+        return torch.nn.functional.ctc_loss(
+            logits.float().log_softmax(dim=-1).transpose(0, 1),
+            torch.cat(characters).to(logits.device),
+            (inputs["n_seen"] // 2).clamp(max=logits.shape[1]),
+            torch.tensor([len(text) for text in characters]),
+            zero_infinity=True,
+        )
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Transcribe the validation clips greedily; corpus WER and CER, case and marks aside."""
-        import jiwer
-
         model, tokenizer = self._network.eval(), self._tokenizer
-        references, hypotheses = [], []
-        for start in range(0, len(self.validation_features), self.args.eval_batch_size):
-            stop = min(start + self.args.eval_batch_size, len(self.validation_features))
-            rows = [self.validation_features[index] for index in range(start, stop)]
-            batch = torch.from_numpy(np.stack([row["input_features"] for row in rows]))
+        texts = []
+        for batch in batches_of_this_process(self, len(self.validation_features)):
+            rows = [self.validation_features[index] for index in batch]
+            features = torch.from_numpy(np.stack([row["input_features"] for row in rows]))
             tokens = model.generate(
-                batch.to(model.device), language=self._labels.language, task=self._labels.task
+                features.to(model.device), language=self._labels.language, task=self._labels.task
             )
-            for row, ids in zip(rows, tokens.cpu().numpy(), strict=True):
-                reference, hypothesis = (
+            texts += [
+                tuple(
                     tokenizer.basic_normalize(tokenizer.decode(text, skip_special_tokens=True))
                     for text in (row["labels"], ids)
                 )
-                if reference:  # without words there is no rate
-                    references.append(reference)
-                    hypotheses.append(hypothesis)
+                for row, ids in zip(rows, tokens.cpu().numpy(), strict=True)
+            ]
         model.train()
-        figures = {
-            "eval_wer": jiwer.wer(references, hypotheses) if references else math.nan,
-            "eval_cer": jiwer.cer(references, hypotheses) if references else math.nan,
-        }
-        self.log(dict(figures))
-        return figures
-
-
-def collate(rows: list[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
-    """Stack features, and labels without their first token, which the model puts there itself."""
-    longest = max(len(row["labels"]) for row in rows) - 1
-    labels = np.full((len(rows), longest), IGNORED_LABEL)
-    for target, row in zip(labels, rows, strict=True):
-        target[: len(row["labels"]) - 1] = row["labels"][1:]
-    features = np.stack([row["input_features"] for row in rows])
-    return {"input_features": torch.from_numpy(features), "labels": torch.from_numpy(labels)}
+        return error_rates(self, texts)
 
 
 def _new_model(
-    architecture: Path, mel: MelSettings, tokenizer: WhisperTokenizer
+    network: type[WhisperForConditionalGeneration],
+    architecture: Path,
+    mel: MelSettings,
+    tokenizer: WhisperTokenizer,
 ) -> WhisperForConditionalGeneration:
     end = tokenizer.eos_token_id
     start = cast(int, tokenizer.convert_tokens_to_ids(START))
     ends = {name: end for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    keys: dict[str, Any] = {
+        "attn_implementation": fastest_attention(),
+        **yaml.safe_load(architecture.read_text(encoding="utf-8")),
+    }
     config = WhisperConfig(
         architectures=["WhisperForConditionalGeneration"],
         vocab_size=len(tokenizer),
@@ -204,9 +258,9 @@ def _new_model(
         max_source_positions=mel.n_frames // 2,
         decoder_start_token_id=start,
         **ends,
-        **yaml.safe_load(architecture.read_text(encoding="utf-8")),
+        **keys,
     )
-    model = WhisperForConditionalGeneration(config)
+    model = network(config)
     # Without these, generate would not know how to ask for a language and a task.
     ids = {token: cast(int, tokenizer.convert_tokens_to_ids(token)) for token in _prompts()}
     model.generation_config = GenerationConfig(
@@ -223,6 +277,10 @@ def _new_model(
 
 def _prompts() -> tuple[str, ...]:
     return (*(f"<|{name}|>" for name in (*LANGUAGES, *TASKS)), NO_TIMESTAMPS)
+
+
+def _n_stored(source: FeatureSet) -> np.ndarray:
+    return source.corpus["train"].column("n_frames").to_numpy()
 
 
 def _check_fit(

@@ -1,7 +1,7 @@
 """wav2vec2 without torch: what goes into the network, and how text is read from what comes out.
 
-Reads any Hugging Face folder of the family (``facebook/wav2vec2-base-960h`` and the small model
-shipped here alike) and agrees with transformers' feature extractor and tokenizer::
+Reads any Hugging Face folder of the family (``facebook/wav2vec2-base-960h``, a HuBERT with CTC and
+the small model shipped here alike) and agrees with transformers' feature extractor and tokenizer::
 
     preprocessor = Wav2Vec2Preprocessor.from_folder(folder)
     session = open_session(folder)
@@ -10,23 +10,23 @@ shipped here alike) and agrees with transformers' feature extractor and tokenize
     text = preprocessor.decode(logits[0], preprocessor.n_frames(len(waveform)))
 """
 
-import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
-from pipeline.errors import InputError, MissingPathError
+from models.checkpoint import ONNX_FILE, open_checkpoint, open_session, read_object
+from pipeline.errors import InputError
 
-if TYPE_CHECKING:
-    import onnxruntime
+__all__ = ["ONNX_FILE", "Wav2Vec2Preprocessor", "open_session"]
 
-ONNX_FILE = "model.onnx"
+CTC_FAMILIES = ("wav2vec2", "hubert")
 VARIANCE_FLOOR = 1e-7  # Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm
 LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # Marks that people type for an apostrophe, and marks that separate words.
@@ -108,9 +108,9 @@ class Wav2Vec2Preprocessor:
         """
         folder = Path(folder)
         config = _read_config(folder)
-        extractor = _read_object(folder, "preprocessor_config.json")
-        tokenizer = _read_object(folder, "tokenizer_config.json")
-        vocabulary = _ordered_vocabulary(folder, _read_object(folder, "vocab.json"))
+        extractor = read_object(folder, "preprocessor_config.json")
+        tokenizer = read_object(folder, "tokenizer_config.json")
+        vocabulary = _ordered_vocabulary(folder, read_object(folder, "vocab.json"))
         roles = {
             f"{role}_token": _token_text(tokenizer.get(f"{role}_token"), default)
             for role, default in (
@@ -138,6 +138,22 @@ class Wav2Vec2Preprocessor:
         """Count the frames of logits that see nothing but the first ``n_samples`` samples."""
         for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
             n_samples = max(0, (n_samples - kernel) // stride + 1)
+        return n_samples
+
+    def window_samples(self, window_seconds: float) -> int:
+        """Count the samples of a window.
+
+        Raises
+        ------
+        InputError
+            If they are too few for a frame.
+        """
+        n_samples = round(window_seconds * self.sampling_rate)
+        if self.n_frames(n_samples) < 1:
+            raise InputError(
+                f"a window of {window_seconds} s is {n_samples} samples, too few for one frame; "
+                "give at least 0.1 s"
+            )
         return n_samples
 
     def input_values(self, waveform: np.ndarray, n_samples: int) -> np.ndarray:
@@ -231,68 +247,20 @@ class Wav2Vec2Preprocessor:
         return LETTERS | {" "} | ({"'"} & set(self.vocabulary))
 
 
-def open_session(
-    folder_or_onnx: Path, *, num_threads: int | None = None
-) -> "onnxruntime.InferenceSession":
-    """Open a model for inference on the CPU.
-
-    Parameters
-    ----------
-    folder_or_onnx : Path
-        A checkpoint folder that holds ``model.onnx``, or an ONNX file.
-    num_threads : int, optional
-        Threads per operator; all cores unless given.
-
-    Raises
-    ------
-    MissingPathError, InputError
-        If the file does not exist, or is not an ONNX model.
-    """
-    import onnxruntime
-
-    path = Path(folder_or_onnx)
-    path = path / ONNX_FILE if path.is_dir() else path
-    if not path.is_file():
-        raise MissingPathError(f"{path} does not exist; make it with: models export {path.parent}")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if num_threads is not None:
-        options.intra_op_num_threads = num_threads
-    try:
-        return onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's own exceptions share no base class
+def _read_config(folder: Path) -> Mapping[str, Any]:
+    checkpoint = open_checkpoint(folder)
+    if checkpoint.family not in CTC_FAMILIES:
         raise InputError(
-            f"{path} is not a model that ONNX Runtime opens ({error}); export it again"
-        ) from error
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    config = _read_object(folder, "config.json")
-    family = config.get("model_type")
-    if family != "wav2vec2":
-        raise InputError(f"{folder} holds a model of type {family!r}; supported: 'wav2vec2'")
+            f"{folder} holds a model of type {checkpoint.family!r}; supported: "
+            f"{', '.join(map(repr, CTC_FAMILIES))}, which are read by CTC"
+        )
+    config = checkpoint.config
     if config.get("add_adapter"):
         raise InputError(f"{folder} has adapter layers (add_adapter), which are not supported")
     for key in ("conv_kernel", "conv_stride"):
         if key not in config:
             raise InputError(f"{folder}/config.json lacks {key!r}; take the model's original file")
     return config
-
-
-def _read_object(folder: Path, name: str) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise MissingPathError(f"{folder} is not a folder; name a Hugging Face checkpoint folder")
-    try:
-        value = json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{folder} lacks {name}; take it from the model's repository") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}/{name} cannot be read as JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{folder}/{name} holds {type(value).__name__}, not a JSON object")
-    return value
 
 
 def _ordered_vocabulary(folder: Path, ids: dict[str, Any]) -> tuple[str, ...]:

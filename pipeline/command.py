@@ -1,12 +1,14 @@
 """What the three command lines share: exit codes, option spelling, quiet logs.
 
 Exit status 0: done. 1: finished, but a check failed or too many clips were quarantined.
-2: bad usage or input, told in one sentence on standard error. 130: interrupted.
+2: bad usage or input, told in one sentence on standard error. 130: interrupted. 143: terminated, as
+batch systems do before they kill.
 """
 
 import logging
 import os
 import re
+import signal
 import sys
 from typing import NoReturn, TypeVar
 
@@ -23,7 +25,7 @@ OPTIONS_OF_SEVERAL = ("--splits", "--profiles")
 WORDS_OF_SEVERAL = {*SPLIT_ORDER, "dev", *PROFILES}
 # Profiles that no list can name: flat ones, and those of files.
 PROFILE_WORD = re.compile(r"flat[\d.]+|.+\.(yaml|yml|csv)(:[^:/]+)?", re.IGNORECASE)
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -34,6 +36,7 @@ def run_app(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
     """
     # Silence a library that would otherwise contact its vendor when imported.
     os.environ.setdefault("TL_DISABLE_ANALYTICS", "true")
+    signal.signal(signal.SIGTERM, _stop)
     try:
         status = _invoke(app, arguments)
     except CheckFailed as error:
@@ -45,9 +48,19 @@ def run_app(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     if status == INTERRUPTED:  # which is also how Typer returns an interrupt
-        _complain("interrupted; run the same command again to go on where it stopped")
+        # The handler takes itself away when it is called.
+        was_terminated = signal.getsignal(signal.SIGTERM) is not _stop
+        status = TERMINATED if was_terminated else INTERRUPTED
+        how = "terminated" if was_terminated else "interrupted"
+        _complain(f"{how}; run the same command again to go on where it stopped")
     sys.stdout.flush()
     sys.exit(status)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """Stop as Ctrl-C does, so that workers end and nothing half-written stays; at once if again."""
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def gather(arguments: list[str]) -> list[str]:

@@ -19,6 +19,7 @@ from pipeline.errors import InputError
 
 RUN_FILE = "run.json"
 OWN_FILES = (RUN_FILE, "timing.json", "quarantine.jsonl", "remarks.jsonl")
+LAUNCH_FOLDER = "launch"  # what was submitted to a cluster, and its logs
 OWN_FOLDERS = (DATASET_FOLDER, "shards")
 VERSIONS_OF = ("hearing-analysis", "numpy", "pyarrow", "scipy", "soundfile", "soxr")
 COMPLETE, RUNNING = "complete", "running"

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import yaml
 from rich.console import Console
 
-from pipeline.errors import CheckFailed, InputError, MissingPathError
+from pipeline.errors import CheckFailed, InputError
+from pipeline.yaml_files import read_yaml
 
 MODULE_OF = {
     "pipeline": "pipeline.cli",
@@ -80,16 +80,7 @@ def read_recipe(path: Path) -> tuple[Step, ...]:
     MissingPathError, InputError
         If the file is missing or is not a recipe.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingPathError(
-            f"{path} does not exist; name a recipe like conf/demo.yaml"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, "name a recipe like conf/demo.yaml")
     steps = content.get("steps") if isinstance(content, dict) else None
     if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
         raise InputError(f"{path} is not a recipe: it needs a list of command lines under 'steps'")

@@ -1,14 +1,15 @@
 """Shards: the unit of work, of writing and of restart."""
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import xxhash
 
 from pipeline.audio import SAMPLING_RATE
 from pipeline.corpus import (
@@ -142,8 +143,37 @@ def _write(task: Task, outputs: tuple[Output, ...], results: Iterable[Kept | Qua
     for writer, output in zip(writers, outputs, strict=True):
         facts = {"clips_out": n_clips, "quarantined": quarantined, "remarks": remarks}
         facts["further_rows"] = writer.n_rows - n_clips
-        file = {"sha256": writer.sha256, "bytes": writer.n_bytes}
+        file = {"xxh128": writer.xxh128, "bytes": writer.n_bytes}
         write_json(record_path(output.root, task), {**facts, **file})
+
+
+def record_batch(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Arrow's form of some rows, in which a two-dimensional array is a list of lists.
+
+    Arrow by itself takes such an array for a list of Python objects; here it is copied once, whole.
+    """
+    columns = []
+    for field in schema:
+        values = [row.get(field.name) for row in rows]
+        is_nested = pa.types.is_list(field.type) and pa.types.is_list(field.type.value_type)
+        matrices = [value for value in values if isinstance(value, np.ndarray)]
+        if is_nested and len(matrices) == len(values):
+            columns.append(_lists_of_lists(matrices, field.type))
+        else:
+            columns.append(pa.array(values, field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _lists_of_lists(matrices: Sequence[np.ndarray], kind: pa.ListType) -> pa.ListArray:
+    heights = [len(matrix) for matrix in matrices]
+    widths = np.repeat([matrix.shape[1] for matrix in matrices], heights)
+    values = np.concatenate([matrix.ravel() for matrix in matrices])
+    inner = pa.ListArray.from_arrays(_offsets(widths), pa.array(values), kind.value_type)
+    return pa.ListArray.from_arrays(_offsets(heights), inner, kind)
+
+
+def _offsets(lengths: Sequence[int] | np.ndarray) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
 
 
 def _is_whole(shard: Path, record: Path) -> bool:
@@ -170,7 +200,7 @@ class _ShardWriter:
         self._rows: list[dict[str, Any]] = []
 
     @property
-    def sha256(self) -> str:
+    def xxh128(self) -> str:
         return self._file.digest.hexdigest()
 
     @property
@@ -197,16 +227,19 @@ class _ShardWriter:
 
     def _flush(self) -> None:
         if self._rows:
-            self._stream.write_batch(pa.RecordBatch.from_pylist(self._rows, self._schema))
+            self._stream.write_batch(record_batch(self._rows, self._schema))
             self._rows = []
 
 
 class _HashingFile:
-    """A file for pyarrow that knows the SHA-256 of what went through it."""
+    """A file for pyarrow that knows the XXH128 of what went through it.
+
+    It tells files apart, and whole ones from damaged ones, at a tenth of the cost of SHA-256.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
-        self.digest = hashlib.sha256()
+        self.digest = xxhash.xxh3_128()
         self.n_bytes = 0
         self.closed = False
 

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pipeline.corpus import (
     DATASET_FOLDER,
@@ -57,6 +57,11 @@ __all__ = ["Kept", "Output", "Quarantined", "RunOptions", "Stage", "StageReport"
 
 # How long a task of an array waits for another to begin or to finish the output they share.
 ARRAY_PATIENCE_SECONDS = 60.0
+# Shards that a message names before it counts the rest.
+MOST_NAMED = 8
+# Who finishes an output that an array makes: its last task, none of them, or this run alone.
+Finish = Literal["last", "never", "only"]
+FINISHES: tuple[Finish, ...] = ("last", "never", "only")
 # What the records of shards list, and the files that gather it.
 ENTRIES = {"quarantined": "quarantine.jsonl", "remarks": "remarks.jsonl"}
 
@@ -107,15 +112,28 @@ class RunOptions:
         keeps no clip at all does.
     shard : tuple of (int, int), optional
         Do only every n-th shard, ``(index, count)``, as one task of an array does.
+    finish : {"last", "never", "only"}
+        With a shard, whether the task that ends last finishes the output. ``only`` makes no shard:
+        it finishes the output, or says which shards are missing.
     """
 
     num_workers: int = 1
     overwrite: bool = False
     max_failures: int | None = None
     shard: tuple[int, int] | None = None
+    finish: Finish = "last"
 
     def __post_init__(self) -> None:
-        """Refuse an array whose tasks would remove each other's work."""
+        """Refuse an array whose tasks would remove each other's work, or that nobody finishes."""
+        if self.finish == "only" and (self.overwrite or self.shard):
+            raise InputError(
+                "--finish only makes no shards, so it goes with neither --overwrite nor --shard; "
+                "leave them out"
+            )
+        if self.finish == "never" and not self.shard:
+            raise InputError(
+                "--finish never is for the tasks of an array; give --shard I/N, or leave it out"
+            )
         if self.overwrite and self.shard:
             raise InputError(
                 "--overwrite and --shard exclude each other, since every task of an array would "
@@ -137,8 +155,12 @@ def run_stage(stage: Stage, options: RunOptions | None = None) -> StageReport:
     started = time.monotonic()
     roots = [output.root for output in stage.outputs]
     _keep_apart(stage.sources, roots)
-    description, tasks = _describe(stage), plan(stage.split_sizes())
-    if options.shard:
+    description, tasks = _describe(stage, options), plan(stage.split_sizes())
+    if options.finish == "only":
+        with lock(roots, exclusive=True, patience_seconds=ARRAY_PATIENCE_SECONDS):
+            if not _is_complete(stage, tasks, description):
+                _finish(stage, tasks, description, started)
+    elif options.shard:
         if not _run_share(stage, tasks, description, options, started):
             return StageReport(stage.name, tuple(map(str, roots)), {}, False, _since(started))
     else:
@@ -147,7 +169,7 @@ def run_stage(stage: Stage, options: RunOptions | None = None) -> StageReport:
                 clear(roots)
             if not _is_complete(stage, tasks, description):
                 stage.prepare()
-                _begin(roots, description)
+                _begin(stage, description)
                 _work(stage, tasks, options.num_workers)
                 _finish(stage, tasks, description, started)
     return judge(_report(stage, started), options.max_failures)
@@ -196,9 +218,33 @@ def _keep_apart(sources: tuple[Path, ...], roots: list[Path]) -> None:
                 )
 
 
-def _describe(stage: Stage) -> dict[str, Any]:
+def begin(stage: Stage, *, overwrite: bool) -> bool:
+    """Prepare an output for the tasks of an array, and say whether anything is left to do.
+
+    Raises
+    ------
+    InputError
+        As :func:`run_stage`, before anything is written.
+    """
+    roots = [output.root for output in stage.outputs]
+    _keep_apart(stage.sources, roots)
+    description, tasks = _describe(stage), plan(stage.split_sizes())
+    with lock(roots, exclusive=True):
+        if overwrite:
+            clear(roots)
+        if _is_complete(stage, tasks, description):
+            return False
+        stage.prepare()
+        _begin(stage, description)
+    return True
+
+
+def _describe(stage: Stage, options: RunOptions | None = None) -> dict[str, Any]:
     config = json.loads(json.dumps(stage.config))
-    digest = stage.source_digest
+    # Whoever finishes looks at the input again; a task that does not need not.
+    trusts = options is not None and options.finish == "never"
+    run = read_json(stage.outputs[0].root / RUN_FILE) if trusts else {}
+    digest = run.get("source_digest") or stage.source_digest
     return {"stage": stage.name, "config": config, "source_digest": digest, "versions": versions()}
 
 
@@ -216,10 +262,10 @@ def _run_share(
         stage.prepare()
         with lock(roots, exclusive=True, patience_seconds=ARRAY_PATIENCE_SECONDS):
             if not _is_complete(stage, tasks, description):
-                _begin(roots, description)
+                _begin(stage, description)
     with lock(roots, exclusive=False, patience_seconds=ARRAY_PATIENCE_SECONDS):
         _work(stage, tasks[index::count], options.num_workers)
-    if not _all_done(stage, tasks):
+    if options.finish == "never" or not _all_done(stage, tasks):
         return False
     with lock(roots, exclusive=True, patience_seconds=ARRAY_PATIENCE_SECONDS):
         if not _is_complete(stage, tasks, description):
@@ -234,14 +280,17 @@ def _is_complete(stage: Stage, tasks: list[Task], description: Mapping[str, Any]
     statuses = [status_of(root, description) for root in roots]
     return (
         all(status == COMPLETE for status in statuses)
-        and all((root / DATASET_FOLDER / "dataset_dict.json").is_file() for root in roots)
+        and all(sizes_of(root, tasks) == read_json(root / RUN_FILE).get("files") for root in roots)
         and _all_done(stage, tasks)
     )
 
 
-def _begin(roots: list[Path], description: Mapping[str, Any]) -> None:
-    for root in roots:
-        write_json(root / RUN_FILE, {**description, "status": RUNNING})
+def _begin(stage: Stage, description: Mapping[str, Any]) -> None:
+    # Whoever asks how far it has come has only this file and the records.
+    planned = {split: size for split, size in stage.split_sizes().items() if size}
+    for output in stage.outputs:
+        run = {**description, "planned": planned, "status": RUNNING}
+        write_json(output.root / RUN_FILE, run)
 
 
 def _all_done(stage: Stage, tasks: list[Task]) -> bool:
@@ -266,7 +315,8 @@ def _finish(stage: Stage, tasks: list[Task], description: dict[str, Any], starte
     missing = [task for task in tasks if not is_done(task, stage.outputs)]
     if missing:
         raise CheckFailed(
-            f"{len(missing)} shards are missing, the first is {missing[0]}; run again"
+            f"{len(missing)} of {len(tasks)} shards of {stage.outputs[0].root} are missing: "
+            f"{name_some(list(map(str, missing)))}; run the same command again to make them"
         )
     for output in stage.outputs:
         records = [read_record(record_path(output.root, task)) for task in tasks]
@@ -274,11 +324,31 @@ def _finish(stage: Stage, tasks: list[Task], description: dict[str, Any], starte
             entries = [entry for record in records for entry in record[key]]
             lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries]
             write_atomically(output.root / name, "".join(lines).encode())
-        digest = hashlib.sha256("".join(r["sha256"] for r in records).encode()).hexdigest()
+        digest = hashlib.sha256("".join(r["xxh128"] for r in records).encode()).hexdigest()
         _write_dataset(output, tasks, digest)
         run = {**description, "splits": _count(tasks, records), "output_digest": digest}
         _write_timing(output.root, run, started)
+        run["files"] = sizes_of(output.root, tasks)
         write_json(output.root / RUN_FILE, {**run, "status": COMPLETE})
+
+
+def sizes_of(root: Path, tasks: list[Task]) -> dict[str, int | None]:
+    """Bytes of the files that finishing makes, by which one that was cut since is noticed."""
+    dataset = root / DATASET_FOLDER
+    names = [root / name for name in ENTRIES.values()]
+    for split in order_splits({task.split for task in tasks}):
+        names += [dataset / split / name for name in ("dataset_info.json", "state.json")]
+    names.append(dataset / "dataset_dict.json")
+    return {
+        str(path.relative_to(root)): path.stat().st_size if path.is_file() else None
+        for path in names
+    }
+
+
+def name_some(names: list[str]) -> str:
+    """Name the first few, and count the rest."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _write_dataset(output: Output, tasks: list[Task], digest: str) -> None:

@@ -35,7 +35,10 @@ READING_ORDER = (
         f"docs/{name}.md"
         for name in (
             *("README", "corpus", "corpora", "download", "masking", "validate", "logmel", "kmeans"),
-            *("models", "analysis", "tensorleap", "architecture"),
+            "mining",
+            "sse",
+            *("slurm", "scaling"),
+            *("models", "analysis", "columns", "dashboard", "tensorleap", "architecture"),
         )
     ),
 )
@@ -56,14 +59,21 @@ NEEDS = {
     "hf download": "the network",
     "uvx embedding-atlas": "the network, and a browser",
     "sbatch": "SLURM",
+    "BATCH_SIZE=256 NUM_WORKERS=32 sbatch": "SLURM",
+    "python scripts/DataSet2LogMelBatch.py": "SLURM",
+    "cp .env.local.template .env.local": "a place on a cluster",
     "leap": "an account on a Tensorleap server",
     "python examples/mini-corpus/generate.py": "espeak-ng",
+    "python examples/mini-corpus/alignments.py": "espeak-ng",
+    "python benchmarks/sse_table.py": "espeak-ng, and a quarter of an hour",
     "pipeline": "a full release, or what a line before it has made",
     "models": "hours, or what a line before it has made",
+    "torchrun": "hours, or several devices",
     "analyze": "what a line before it has made",
 }
 COPIED = (
     *("conf", "hearing_analysis", "models", "pipeline", "leap.yaml", "leap_binder.py"),
+    "examples/mini-corpus/alignments",
     *("leap_test.py", "requirements.txt", "pyproject.toml"),
 )
 RELEASE = Path("examples/mini-corpus/cv-corpus-1.0-2026-11-21/en")
@@ -332,8 +342,8 @@ def code_spans(document: str) -> set[str]:
     return set(re.findall(r"`([^`\n]+)`", prose(document)))
 
 
-def test_the_document_of_the_analysis_names_every_column():
-    spans = code_spans("docs/analysis.md")
+def test_the_document_of_the_columns_names_every_column():
+    spans = code_spans("docs/columns.md")
     families = [
         re.compile(re.sub(r"<\w+>", r"\\w+", span)) for span in spans if re.search(r"_<\w+>", span)
     ]
@@ -344,7 +354,7 @@ def test_the_document_of_the_analysis_names_every_column():
         if name not in spans and not any(f.fullmatch(name) for f in families)
     ]
     assert missing == []
-    assert {*DESCRIPTORS, *STATISTICS} <= spans
+    assert {f"audio_{name}_<statistic>" for name in DESCRIPTORS} | {*STATISTICS} <= spans
 
 
 def test_the_document_of_masking_has_every_audiogram():

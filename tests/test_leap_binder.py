@@ -9,16 +9,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from fixtures import GAINS, HIDDEN_SIZE, make_corpora, make_model, write_config
 
-from hearing_analysis import metrics
+from hearing_analysis import metrics, scores
 from hearing_analysis.config import CONFIG_VARIABLE, ROOT, load_config
+from hearing_analysis.evaluate import EvaluateStage, evaluate
 from hearing_analysis.metadata import column_types
 from hearing_analysis.tensorleap import checks
 from hearing_analysis.tensorleap.offline import Batch, Platform
 from pipeline.errors import CheckFailed
+from pipeline.stage import RunOptions
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +45,8 @@ def platform(config_path) -> Platform:
 
 @pytest.fixture(scope="session")
 def training(platform) -> Batch:
-    return platform.batches[0]
+    state, samples = next(iter(platform.samples.items()))
+    return platform.batch(state, samples.ids[:9])
 
 
 def run(*arguments: str, config: Path, **environment: str) -> subprocess.CompletedProcess:
@@ -88,7 +92,11 @@ def test_metadata_columns_are_those_of_the_table(platform):
 
 def test_metric_columns_are_those_of_the_table(platform, training):
     columns = [name for name in platform.run_metrics(training) if not name.startswith("loss")]
-    assert columns == [*metrics.COLUMNS, "ctc_loss"]
+    confidences = [f"confidence_{key}" for key in scores.CTC_CONFIDENCE]
+    words, characters = metrics.COLUMNS[:7], metrics.COLUMNS[7:]
+    assert columns == [
+        *(*words, *metrics.INFORMATION_COLUMNS, *characters, *confidences, "ctc_loss")
+    ]
 
 
 def test_the_domain_gap_is_looked_for_between_profiles(platform):
@@ -109,7 +117,45 @@ def test_every_item_of_a_batch_has_its_own_scores(platform, training):
         for row, pair in enumerate(zip(references, hypotheses, strict=True)):
             for name, value in count(*pair).columns(unit).items():
                 assert columns[name][row] == np.float32(value)
+            if unit == "word":
+                for name, value in count(*pair).information_columns().items():
+                    assert columns[name][row] == np.float32(value)
     assert len(set(hypotheses)) > 2  # or it would not matter whose scores they are
+
+
+def test_every_sample_has_the_errors_that_analyze_run_finds(platform, tmp_path):
+    stage = EvaluateStage(platform.config, tmp_path)
+    evaluate(stage, RunOptions(num_workers=0), method="pca", embed_audio=False)
+    rows = pq.read_table(tmp_path / "analysis.parquet").to_pylist()
+    table = {row["sample_id"]: row for row in rows}
+    n_samples = 0
+    for state in platform.samples:
+        for batch in platform.walk(state, 5):
+            for name, values in platform.run_metrics(batch.as_stored()).items():
+                if name.startswith("loss "):
+                    continue
+                found = [table[sample_id][name] for sample_id in batch.ids]
+                tolerance = 0 if name.startswith(("word", "character")) else 0.02
+                np.testing.assert_allclose(values, np.float32(found), rtol=max(tolerance, 1e-6))
+            n_samples += len(batch.ids)
+    assert n_samples == len(table)
+
+
+def test_a_simulated_sample_brings_its_profile_and_can_be_seen_and_heard(platform):
+    loss = {"family": "notch", "degree_db": 55.0, "slope_db_per_octave": 20.0, "side": "high"}
+    batch = platform.simulate(loss, ("synth_1", "synth_2"), 3)
+    sample = platform.loader.get_sample(batch.state, "synth_1")
+    assert sample.metadata["profile_name"] == "simulated-notch-high"
+    assert sample.metadata["profile_attenuation_db_4000_hz"] == 55.0
+    assert batch.tensors["thresholds_db_hl"].max() == 55.0
+    for name in platform.visualizer_names:
+        assert platform.run_visualizer(name, batch, 1) is not None
+    assert np.isfinite(platform.run_metrics(batch)["ctc_loss"]).all()
+
+
+def test_a_heatmap_covers_the_clip_and_not_its_padding(platform, training):
+    picture = platform.run_visualizer("log_mel", training, 0)
+    assert platform.run_heatmap("log_mel", training, 0).shape == picture.data.shape[:2]
 
 
 def test_the_loss_is_finite_and_the_metric_of_its_name_agrees(platform, training):
@@ -118,11 +164,11 @@ def test_the_loss_is_finite_and_the_metric_of_its_name_agrees(platform, training
     np.testing.assert_array_equal(columns["ctc_loss"], columns["loss ctc_loss"])
 
 
-def test_hits_alone_are_better_when_there_are_more(platform):
+def test_what_is_better_when_there_is_more_of_it(platform):
     for name in ("word", "character"):
         directions = platform.loader.metric_by_name()[name].direction
         upward = [key for key, direction in directions.items() if direction.value == "Upward"]
-        assert upward == ["hits"]
+        assert upward == ["hits", *(["information_preserved"] if name == "word" else [])]
 
 
 def test_insights_come_from_rates_and_kinds_of_errors(platform):
@@ -194,9 +240,8 @@ def test_a_metric_that_depends_on_the_batch_is_found(platform, monkeypatch):
 
 
 def test_a_metric_without_a_direction_is_found(platform, monkeypatch):
-    data = platform.loader.metric_by_name()["word"]
-    monkeypatch.setattr(data, "direction", object())
-    with pytest.raises(CheckFailed, match="metric word gives no direction"):
+    monkeypatch.setattr(platform, "directions", lambda name: {})
+    with pytest.raises(CheckFailed, match="metric word gives no direction for error_rate"):
         checks.check_directions(platform)
 
 

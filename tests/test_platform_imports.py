@@ -28,6 +28,12 @@ sys.exit(f"imported {{', '.join(loaded)}}" if loaded else 0)
 """
 
 
+# Register with code-loader for a Whisper, and refuse any other model; tested with one elsewhere.
+OF_WHISPER = {
+    f"hearing_analysis.tensorleap.{name}" for name in ("seq2seq", "autoregressive", "whisper_ends")
+}
+
+
 def bundled_modules() -> list[str]:
     """Modules that ``leap.yaml`` includes."""
     patterns = yaml.safe_load((ROOT / "leap.yaml").read_text(encoding="utf-8"))["include"]
@@ -58,7 +64,9 @@ def test_each_entrance_imports_by_itself(module: str, config: Path, tmp_path: Pa
 
 
 def test_every_bundled_module_imports(config: Path, tmp_path: Path) -> None:
-    assert import_in_isolation(*bundled_modules(), config=config, folder=tmp_path) == ""
+    modules = [name for name in bundled_modules() if name not in OF_WHISPER]
+    assert set(bundled_modules()) >= OF_WHISPER
+    assert import_in_isolation(*modules, config=config, folder=tmp_path) == ""
 
 
 def import_in_isolation(*modules: str, config: Path, folder: Path) -> str:

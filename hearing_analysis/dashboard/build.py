@@ -8,41 +8,35 @@ element or become markup; a content security policy admits our one script and on
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from hearing_analysis.dashboard.clips import EmbeddedClip, choose_clips, embed_clips
-from hearing_analysis.dashboard.content import page_content
-from hearing_analysis.table import read_table
+from hearing_analysis.dashboard.clips import (
+    choose_clips,
+    embed_clips,
+    embedded_bytes,
+    move_to_folder,
+)
+from hearing_analysis.dashboard.content import PageContent, page_content
+from hearing_analysis.table import AnalysisTable, read_tables
 from pipeline.corpus import write_atomically
 from pipeline.errors import InputError
 
 # In the order they run; each file begins with a sentence that says what it holds.
 SCRIPTS = (
-    "dom.js",
-    "format.js",
-    "data.js",
-    "state.js",
-    "colour.js",
-    "shapes.js",
-    "tooltip.js",
-    "toolbar.js",
-    "overview.js",
-    "chart.js",
-    "audiogram.js",
-    "map.js",
-    "mapview.js",
-    "filter.js",
-    "samples.js",
-    "alignment.js",
-    "player.js",
-    "sample.js",
-    "main.js",
+    *("dom.js", "format.js", "data.js", "state.js", "colour.js", "shapes.js", "tooltip.js"),
+    *("statistics.js", "metrics.js", "figure.js", "alignment.js"),
+    *("views.js", "toolbar.js", "filter.js", "chips.js", "parquet.js", "export.js"),
+    *("overview.js", "chart.js", "multiples.js", "audiogram.js"),
+    *("map.js", "mapview.js", "lasso.js", "neighbours.js", "clusters.js"),
+    *("relation.js", "heatmap.js", "findings.js", "words.js", "phones.js", "insights.js"),
+    *("compare.js", "samples.js", "player.js", "sample.js", "main.js"),
 )
+AUDIO_FOLDER = "audio"
 
 
 @dataclass(frozen=True)
@@ -59,6 +53,8 @@ class DashboardReport:
         Clips that can be listened to in the page.
     n_bytes : int
         Size of the page.
+    audio_folder : Path, optional
+        Where the sounds are when they are too large for the page.
     """
 
     output: Path
@@ -66,6 +62,7 @@ class DashboardReport:
     n_clips: int
     n_clips_with_audio: int
     n_bytes: int
+    audio_folder: Path | None
 
     @property
     def megabytes(self) -> float:
@@ -73,46 +70,66 @@ class DashboardReport:
         return self.n_bytes / 1e6
 
 
-def build_dashboard(table: Path, output: Path, *, max_audio: int = 60) -> DashboardReport:
-    """Write the dashboard of an analysis table; the same table gives the same bytes.
+def build_dashboard(
+    tables: Path | Sequence[Path], output: Path, *, max_audio: int = 40, max_page_mb: float = 50.0
+) -> DashboardReport:
+    """Write the dashboard of an analysis table, or of several; the same tables, the same bytes.
 
     Parameters
     ----------
-    table : Path
+    tables : Path, or sequence of Path
         ``analysis.parquet``, a row per clip, profile and model.
     output : Path
         The page to write; its folder is made when missing.
     max_audio : int
-        Clips whose audio goes into the page, each under every profile.
+        Clips that can be listened to, each under every profile.
+    max_page_mb : float
+        Audio beyond this size, in MB, goes into a folder ``audio`` beside the page.
 
     Raises
     ------
     MissingPathError
-        If ``table`` does not exist.
+        If a table does not exist.
     InputError
-        If ``table`` is not an analysis table, or ``max_audio`` is negative.
+        If one is not an analysis table, or ``max_audio`` is negative.
     """
     if max_audio < 0:
         raise InputError(f"max_audio is {max_audio}; give 0 (no audio) or more")
     if output.is_dir():
         raise InputError(f"{output} is a folder; name the page to write, {output / 'page.html'}")
-    analysis = read_table(table)
+    analysis = read_tables([tables] if isinstance(tables, Path) else tables)
     chosen = choose_clips(analysis, max_audio)
-    content = page_content(analysis, chosen, version=_version())
-    page = assemble_page(content.as_json(), embed_clips(analysis, chosen)).encode()
+    folder = None
+    if embedded_bytes(analysis, chosen) > max_page_mb * 1e6:
+        folder = output.parent / AUDIO_FOLDER
+    source = "page" if folder is None else "folder"
+    content = page_content(analysis, chosen, version=page_version(), audio_source=source)
+    page = assemble_page(content, _clip_blocks(analysis, chosen, folder)).encode()
     write_atomically(output, page)
-    return DashboardReport(output, analysis.n_rows, analysis.n_clips, len(chosen), len(page))
+    return DashboardReport(
+        output, analysis.n_rows, analysis.n_clips, len(chosen), len(page), folder
+    )
 
 
-def assemble_page(content: Mapping[str, Any], clips: Iterable[EmbeddedClip]) -> str:
+def _clip_blocks(
+    table: AnalysisTable, chosen: Sequence[int], folder: Path | None
+) -> Iterator[tuple[str, Any]]:
+    for clip in embed_clips(table, chosen):
+        moved = clip if folder is None else move_to_folder(clip, folder)
+        yield f"clip-{clip.clip}", asdict(moved)
+
+
+def assemble_page(content: PageContent, clips: Iterator[tuple[str, Any]]) -> str:
     """Put style, scripts and data into ``page.html``."""
     style, script = _template("page.css"), page_script()
-    blocks = [_data_element("analysis", content)]
-    blocks += [_data_element(f"clip-{clip.clip}", asdict(clip)) for clip in clips]
+    heavy = content.heavy_as_json()
+    blocks = [_data_element("analysis", content.as_json())]
+    blocks += [_data_element(f"data-{name}", value) for name, value in heavy.items()]
+    blocks += [_data_element(name, value) for name, value in clips]
     page = _template("page.html")
     # Data come last: they hold no "<", so nothing in them can look like a placeholder.
     for placeholder, text in (
-        ("<!-- policy -->", _policy(style, script)),
+        ("<!-- policy -->", _policy(style, script, content.audio_source)),
         ("<!-- style -->", f"<style>{style}</style>"),
         ("<!-- script -->", f"<script>{script}</script>"),
         ("<!-- data -->", "\n".join(blocks)),
@@ -144,14 +161,23 @@ def _data_element(name: str, value: object) -> str:
     return f'<script type="application/json" id="{name}">{inert_json(value)}</script>'
 
 
-def _policy(style: str, script: str) -> str:
-    """Allow our script and style and embedded media; forbid everything else, network included."""
+# Where pictures and sounds may come from.
+_MEDIA = {
+    "page": ("data:", "blob:"),
+    "folder": ("data: file:", "blob: file:"),
+    "server": ("data: 'self'", "blob: 'self'"),
+}
+
+
+def _policy(style: str, script: str, audio_source: str) -> str:
+    """Allow our script and style and our media; forbid everything else, network included."""
+    pictures, sounds = _MEDIA[audio_source]
     rules = (
         "default-src 'none'",
         f"script-src {_digest(script)}",
         f"style-src {_digest(style)}",
-        "img-src data:",
-        "media-src blob:",
+        f"img-src {pictures}",
+        f"media-src {sounds}",
         "base-uri 'none'",
         "form-action 'none'",
     )
@@ -166,7 +192,8 @@ def _template(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _version() -> str:
+def page_version() -> str:
+    """Version that the page names."""
     try:
         return metadata.version("hearing-analysis")
     except metadata.PackageNotFoundError:  # run from a checkout that was never installed

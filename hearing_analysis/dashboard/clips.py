@@ -1,14 +1,17 @@
 """Which clips can be listened to in the page, and what is embedded of each."""
 
 import base64
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from hearing_analysis.spectrogram import log_mel_dbfs, render_png
 from hearing_analysis.table import AnalysisTable
 from pipeline.audio import SAMPLING_RATE, load_mono
+from pipeline.corpus import write_atomically
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class EmbeddedAudio:
     ----------
     profile : str
     flac, spectrogram : str
-        The stored FLAC file and a PNG picture, both in base64.
+        The stored FLAC file and a PNG picture, both in base64; or, when ``in_folder``, their paths
+        relative to the page.
     seconds : float
     rms_dbfs : float, optional
         Root mean square relative to full scale, as ``audio_level_dbfs``; ``None`` for silence.
@@ -33,6 +37,7 @@ class EmbeddedAudio:
     seconds: float
     rms_dbfs: float | None
     peak_dbfs: float | None
+    in_folder: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,34 @@ def embed_clips(table: AnalysisTable, clips: Sequence[int]) -> Iterator[Embedded
                 first.setdefault(str(profiles[row]), audio[row])
         embedded = (_embed(name, first[name]) for name in table.profiles if name in first)
         yield EmbeddedClip(clip, tuple(embedded))
+
+
+def embedded_bytes(table: AnalysisTable, clips: Sequence[int]) -> int:
+    """Size of the audio of some clips in a page: base64 takes four bytes for three."""
+    rows = np.flatnonzero(np.isin(table.clips, clips))
+    profiles = np.array(table.texts("profile_name"))
+    found = table.audio_of(rows.tolist())
+    sizes = {(int(table.clips[row]), profiles[row]): len(audio) for row, audio in found.items()}
+    return sum(sizes.values()) * 4 // 3
+
+
+def move_to_folder(clip: EmbeddedClip, folder: Path) -> EmbeddedClip:
+    """Write sounds and pictures into a folder, named after their content."""
+    return replace(clip, profiles=tuple(_move(audio, folder) for audio in clip.profiles))
+
+
+def _move(audio: EmbeddedAudio, folder: Path) -> EmbeddedAudio:
+    flac = _write_named(audio.flac, folder, "flac")
+    picture = _write_named(audio.spectrogram, folder, "png")
+    return replace(audio, flac=flac, spectrogram=picture, in_folder=True)
+
+
+def _write_named(encoded: str, folder: Path, suffix: str) -> str:
+    content = base64.b64decode(encoded)
+    path = folder / f"{hashlib.sha256(content).hexdigest()[:20]}.{suffix}"
+    if not path.is_file():
+        write_atomically(path, content)
+    return f"{folder.name}/{path.name}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Everything the page shows but the audio, as one JSON object."""
+"""Everything the page shows but the audio, as one JSON object and one more for each column."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,20 +8,32 @@ import numpy as np
 import pyarrow as pa
 
 from hearing_analysis import spectrogram
+from hearing_analysis.clusters import Clustering, describe_clusters
+from hearing_analysis.columns import Description, describe
+from hearing_analysis.comparison import Comparison, compare_models
 from hearing_analysis.dashboard.alignment import word_operations
-from hearing_analysis.dashboard.descriptions import (
-    FIGURES,
-    Description,
-    attenuation_frequency_hz,
-    describe,
-)
+from hearing_analysis.dashboard.descriptions import FIGURES, attenuation_frequency_hz
 from hearing_analysis.dashboard.encoding import (
     EncodedArray,
     EncodedColumn,
     encode_array,
     encode_column,
+    encode_confidences,
 )
+from hearing_analysis.dashboard.latents import LatentContent, latent_content
 from hearing_analysis.figures import GroupFigures, overview
+from hearing_analysis.groups import MAX_VALUES
+from hearing_analysis.insights import (
+    DomainGap,
+    DoubtfulTranscript,
+    DuplicatePairs,
+    WeakGroup,
+    domain_gaps,
+    doubtful_transcripts,
+    find_duplicates,
+    weak_groups,
+)
+from hearing_analysis.phones import CLASS_NAMES, count_phones
 from hearing_analysis.table import (
     DURATION_COLUMN,
     REFERENCE_PROFILE,
@@ -29,7 +41,6 @@ from hearing_analysis.table import (
 )
 
 _CATEGORIES = ("cluster",)  # numbers that only name
-_MAX_CATEGORIES = 64  # a text column with more distinct values is free text
 
 
 @dataclass(frozen=True)
@@ -38,8 +49,8 @@ class PageColumn:
 
     name: str
     role: str
+    known: bool
     description: Description
-    values: EncodedColumn
 
 
 @dataclass(frozen=True)
@@ -61,17 +72,29 @@ class SpectrogramScale:
 
 
 @dataclass(frozen=True)
+class Insights:
+    """What was found automatically."""
+
+    weak_groups: tuple[WeakGroup, ...]
+    domain_gaps: tuple[DomainGap, ...]
+    duplicates: tuple[DuplicatePairs, ...]
+    transcripts: tuple[DoubtfulTranscript, ...]
+
+
+@dataclass(frozen=True)
 class PageContent:
     """What the page shows.
 
     Attributes
     ----------
-    clips : EncodedArray
-        Which clip each row is: i4 [shape=(rows,)].
-    operations : EncodedColumn
-        Word alignment of each row, see `alignment.word_operations`.
+    audio_source : str
+        ``page``, ``folder`` or ``server``: where sounds come from.
     clips_with_audio : tuple of int
-        Clips that have an element ``clip-<number>``.
+        Clips that can be listened to.
+    heavy : dict
+        What the page reads when it is first needed: ``column-<i>`` the values of column i,
+        ``clips`` which clip each row is (i4), ``operations`` the word alignment of each row (see
+        `alignment.word_operations`), ``phones``, ``latents``, ``confidences``.
     """
 
     version: str
@@ -83,25 +106,46 @@ class PageContent:
     splits: tuple[str, ...]
     duration_column: str | None
     columns: tuple[PageColumn, ...]
-    clips: EncodedArray
-    operations: EncodedColumn
     overview: tuple[GroupFigures, ...]
+    comparisons: tuple[Comparison, ...]
+    clusterings: tuple[Clustering, ...]
+    insights: Insights
     audiograms: tuple[Audiogram, ...]
+    audio_source: str
     clips_with_audio: tuple[int, ...]
     spectrogram: SpectrogramScale
     definitions: dict[str, str]
+    heavy: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain dictionaries and lists."""
-        return asdict(self)
+        """Plain dictionaries and lists, without what is heavy."""
+        return {name: value for name, value in asdict(self).items() if name != "heavy"}
+
+    def heavy_as_json(self) -> dict[str, Any]:
+        """Element -> what is in it."""
+        return {name: asdict(value) for name, value in self.heavy.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class EncodedPhones:
+    """Phones said and recognised: u1 [shape=(rows * classes,)] each."""
+
+    classes: tuple[str, ...]
+    in_dictionary: float
+    said: EncodedArray
+    recognised: EncodedArray
 
 
 def page_content(
-    table: AnalysisTable, clips_with_audio: Sequence[int], *, version: str
+    table: AnalysisTable,
+    clips_with_audio: Sequence[int],
+    *,
+    version: str,
+    audio_source: str = "page",
 ) -> PageContent:
     """Gather the content of the page."""
     names = table.rows.column_names
-    operations = word_operations(table.texts("reference"), table.texts("hypothesis"))
+    values = {name: _values(table, name) for name in names}
     return PageContent(
         version=version,
         n_rows=table.n_rows,
@@ -111,25 +155,57 @@ def page_content(
         models=table.models,
         splits=table.splits,
         duration_column=DURATION_COLUMN if DURATION_COLUMN in names else None,
-        columns=tuple(_column(table, name) for name in names),
-        clips=encode_array(table.clips),
-        operations=encode_column(pa.chunked_array([operations])),
+        columns=tuple(_column(name, values[name]) for name in names),
         overview=overview(table),
+        comparisons=compare_models(table),
+        clusterings=describe_clusters(table),
+        insights=Insights(
+            weak_groups(table),
+            domain_gaps(table),
+            find_duplicates(table),
+            doubtful_transcripts(table),
+        ),
         audiograms=_audiograms(table),
+        audio_source=audio_source,
         clips_with_audio=tuple(clips_with_audio),
         spectrogram=SpectrogramScale(
             spectrogram.FLOOR_DBFS, spectrogram.CEILING_DBFS, spectrogram.PALETTE
         ),
         definitions=FIGURES,
+        heavy=_heavy(table, list(values.values())),
     )
 
 
-def _column(table: AnalysisTable, name: str) -> PageColumn:
+def _heavy(table: AnalysisTable, values: list[EncodedColumn]) -> dict[str, Any]:
+    references, hypotheses = table.texts("reference"), table.texts("hypothesis")
+    latent: LatentContent = latent_content(table)
+    confidences = table.confidences()
+    return {
+        "clips": encode_array(table.clips),
+        "operations": encode_column(pa.chunked_array([word_operations(references, hypotheses)])),
+        "phones": _phones(references, hypotheses),
+        "latent": latent,
+        "confidences": None if confidences is None else encode_confidences(confidences),
+        **{f"column-{i}": column for i, column in enumerate(values)},
+    }
+
+
+def _phones(references: list[str], hypotheses: list[str]) -> EncodedPhones:
+    counts = count_phones(references, hypotheses)
+    said, recognised = (encode_array(part.ravel()) for part in (counts.said, counts.recognised))
+    return EncodedPhones(CLASS_NAMES, counts.in_dictionary, said, recognised)
+
+
+def _values(table: AnalysisTable, name: str) -> EncodedColumn:
     column = table.rows[name]
-    values = encode_column(column.cast(pa.string()) if name in _CATEGORIES else column)
-    few = values.dictionary is not None and len(values.dictionary) <= _MAX_CATEGORIES
+    return encode_column(column.cast(pa.string()) if name in _CATEGORIES else column)
+
+
+def _column(name: str, values: EncodedColumn) -> PageColumn:
+    few = values.dictionary is not None and len(values.dictionary) <= MAX_VALUES
     role = values.kind if values.kind == "number" or not few else "category"
-    return PageColumn(name, role, describe(name), values)
+    description = describe(name)
+    return PageColumn(name, role, bool(description.kind), description)
 
 
 def _audiograms(table: AnalysisTable) -> tuple[Audiogram, ...]:

@@ -1,27 +1,6 @@
-"""What every column and every figure of the page means; shown as tooltips."""
+"""What every figure of the page means; shown as tooltips, as the columns' texts are."""
 
 import re
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Description:
-    """How a column is shown.
-
-    Attributes
-    ----------
-    label : str
-        Name for people.
-    unit : str
-        Empty where there is none; ``%`` means that the value is a ratio to be shown in percent.
-    text : str
-        Definition in one or two sentences.
-    """
-
-    label: str
-    unit: str
-    text: str
-
 
 FIGURES = {
     "profile": "Hearing profile the clips were filtered with before the recogniser heard them.",
@@ -36,12 +15,18 @@ FIGURES = {
     "replacement and the rate computed anew each time.",
     "delta": "WER minus the WER of the normal profile, in percentage points, on the clips both "
     "have. The interval resamples clips in pairs; where it excludes 0, the difference is larger "
-    "than the choice of clips explains.",
+    "than the choice of clips explains. p: paired bootstrap test of no difference.",
+    "live": "95 % interval of a ratio of sums from the scatter of its clips, without resampling "
+    "(Cochran 1977); it follows selection and filters at once.",
+    "wil": "Word information lost: 1 - (hits / reference words) x (hits / recognised words), of "
+    "the group's sums (Morris et al. 2004). Unlike WER it never exceeds 100 %.",
     "substitutions": "Reference words recognised as another word.",
     "deletions": "Reference words with nothing recognised in their place.",
     "insertions": "Recognised words that the reference does not have.",
     "ctc_loss": "Connectionist temporal classification loss of the reference text (negative log "
     "likelihood, natural logarithm, per clip), averaged over the clips whose loss is finite.",
+    "loss": "What the model was trained to make small, averaged over the clips whose loss is "
+    "finite: CTC loss per clip, or for models that write token by token cross entropy per token.",
     "audiogram": "Hearing thresholds as audiologists draw them: frequency in octaves, level "
     "downward, so that a worse ear lies lower. Bands: grades of the World report on hearing "
     "(WHO, 2021).",
@@ -52,71 +37,34 @@ FIGURES = {
     "what a profile does to the colour of the sound when its loudness is set aside.",
     "spectrogram": "Level of 80 mel bands over time. One fixed scale for all pictures, so a loss "
     "looks like a loss. A full-scale sine reads 0 dBFS in its band.",
+    "projection": "How latent vectors become two coordinates. Principal components keep "
+    "distances between groups, t-SNE and UMAP keep neighbours.",
+    "silhouette": "How much nearer a sample is to its own cluster than to the next one, on "
+    "average, from -1 to 1 (Rousseeuw 1987). Above 0.5 clusters are distinct, below 0.25 hardly.",
+    "trait": "Columns that tell most of membership in the cluster: mutual information in nats "
+    "between membership and the column, numbers in ten bins.",
+    "effect": "Difference between inside and outside: Hedges' g for numbers, Cohen's h for shares. "
+    "0.2 is small, 0.5 medium, 0.8 large.",
+    "spearman": "Spearman's rank correlation over samples: 1 when one always grows with the other, "
+    "-1 when it always falls, 0 when neither.",
+    "word_accuracy": "Share of the occurrences of a word that were recognised as that word.",
+    "phones": "Share of the phones of a class that the aligned hypothesis has in the same place. "
+    "Phones by the CMU pronouncing dictionary; made-up words by their letters.",
+    "severity": "Share of all word errors that would not occur if the group were as good as the "
+    "other samples of the same profiles and splits.",
+    "excess": "WER of the group minus that of the other samples, measured from the mean of each "
+    "profile and split, with its 95 % interval.",
+    "p_value": "Two-sided p-value, corrected for all groups that were tried (Benjamini and "
+    "Hochberg 1995).",
+    "energy": "How far apart two profiles lie in the latent space: 0 is the same cloud of points, "
+    "1 two points far apart (energy coefficient, Szekely and Rizzo 2013).",
+    "displacement": "Median distance of a clip to itself under the other profile, over the "
+    "distance between two clips. Above 1, the profile changes more than the sentence does.",
+    "neighbours": "Samples whose latent vectors are nearest, in the first principal components.",
+    "confidence": "How sure the model was of each word.",
 }
 
-_ERRORS = {
-    "error_rate": ("error rate", "%", "Substitutions, deletions and insertions over reference {}."),
-    "hits": ("hits", "", "Reference {} that were recognised."),
-    "substitutions": ("substitutions", "", "Reference {} recognised as others."),
-    "deletions": ("deletions", "", "Reference {} with nothing recognised in their place."),
-    "insertions": ("insertions", "", "Recognised {} that the reference does not have."),
-    "edits": ("edits", "", "Substitutions, deletions and insertions, in {}."),
-    "reference_length": ("reference length", "", "Reference {}."),
-}
-_COLUMNS = {
-    "id": Description("Clip", "", "Stable name of the clip: the stem of its file."),
-    "sample_id": Description("Sample", "", "Clip and profile."),
-    "profile_name": Description("Profile", "", FIGURES["profile"]),
-    "split": Description("Split", "", "Part of the corpus the clip belongs to."),
-    "model": Description("Model", "", FIGURES["model"]),
-    "sentence": Description("Sentence", "", "What was read, as the corpus has it."),
-    "reference": Description("Reference", "", "The sentence, normalised as the model writes."),
-    "hypothesis": Description("Hypothesis", "", "What the model recognised, normalised alike."),
-    "ctc_loss": Description(
-        "CTC loss", "", "Negative log likelihood of the reference text given the audio."
-    ),
-    "truncated": Description(
-        "Truncated", "", "Whether the clip is longer than the model's window and was cut."
-    ),
-    "x": Description("Map x", "", "First coordinate of the map."),
-    "y": Description("Map y", "", "Second coordinate of the map."),
-    "cluster": Description("Cluster", "", "k-means cluster of the model's pooled hidden states."),
-} | {
-    f"{unit}_{key}": Description(f"{unit.title()} {label}", measure, text.format(plural))
-    for unit, plural in (("word", "words"), ("character", "characters"))
-    for key, (label, measure, text) in _ERRORS.items()
-}
-_HANDLERS = {
-    "profile": "Property of the hearing profile.",
-    "audio": "Measured on the unpadded audio of this profile.",
-    "text": "Property of the sentence.",
-    "clip": "From the corpus.",
-}
-_UNITS = (
-    ("db_hl", "dB HL"),
-    ("dbfs", "dBFS"),
-    ("db", "dB"),
-    ("hz", "Hz"),
-    ("seconds", "s"),
-    ("s", "s"),
-    ("percent", "percent"),
-)
 _ATTENUATION = re.compile(r"profile_attenuation_db_(\d+)_hz")
-
-
-def describe(column: str) -> Description:
-    """Describe a column; any metadata column gets a readable name, its unit and its origin."""
-    if column in _COLUMNS:
-        return _COLUMNS[column]
-    if frequency := attenuation_frequency_hz(column):
-        text = "Hearing threshold the profile has at this frequency."
-        return Description(f"Attenuation at {frequency} Hz", "dB", text)
-    handler = column.partition("_")[0]
-    suffix, unit = next(((s, u) for s, u in _UNITS if column.endswith(f"_{s}")), ("", ""))
-    words = column.removesuffix(f"_{suffix}") if suffix else column
-    label = words.replace("_", " ").strip()
-    text = _HANDLERS.get(handler, "Column of the analysis table.")
-    return Description(label[:1].upper() + label[1:], unit, text)
 
 
 def attenuation_frequency_hz(column: str) -> int | None:

@@ -62,6 +62,18 @@ def encode_array(values: np.ndarray) -> EncodedArray:
     return EncodedArray(name, base64.b64encode(little.tobytes()).decode("ascii"))
 
 
+def encode_confidences(confidences: list[list[float] | None]) -> EncodedColumn:
+    """Encode a list of shares per row as text: a letter per word, from ``!`` (0) to ``}`` (1)."""
+    texts = [None if row is None else "".join(map(_confidence_letter, row)) for row in confidences]
+    return _encode_text(pa.chunked_array([pa.array(texts, pa.string())]))
+
+
+def _confidence_letter(share: float | None) -> str:
+    if share is None or not np.isfinite(share):
+        return "~"
+    return chr(ord("!") + round(92 * min(max(share, 0.0), 1.0)))
+
+
 def _encode_text(column: pa.ChunkedArray) -> EncodedColumn:
     encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     dictionary = tuple(encoded.dictionary.to_pylist())

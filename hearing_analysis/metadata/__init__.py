@@ -1,4 +1,4 @@
-"""Metadata of a sample: four handlers, each a pure function, each with its keys and their types.
+"""Metadata of a sample: five handlers, four of them pure functions of it with keys of known types.
 
 =========== ========================================== ==================================
 handler     function                                   what it tells
@@ -7,6 +7,7 @@ handler     function                                   what it tells
 ``audio``   `~.audio.audio_metadata`                   level, pauses, spectral descriptors
 ``text``    `~.text.text_metadata`                     lengths, characters, readability
 ``clip``    `~.clip.clip_metadata`                     speaker, accent, gain, speaking rate
+``stage``   `hearing_analysis.clip_tables`             figures that other stages left
 =========== ========================================== ==================================
 
 A column is called ``<handler>_<key>``, on the platform as in ``analysis.parquet``. Values are never
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HANDLERS",
+    "STAGE",
     "audio_metadata",
     "clip_metadata",
     "column_types",
@@ -37,6 +39,7 @@ __all__ = [
     "text_metadata",
 ]
 
+STAGE = "stage"
 # Handler -> key -> type, in the order of the columns.
 HANDLERS: dict[str, dict[str, type]] = {
     "profile": profile.TYPES,
@@ -46,10 +49,11 @@ HANDLERS: dict[str, dict[str, type]] = {
 }
 
 
-def column_types() -> dict[str, type]:
+def column_types(stage_figures: tuple[str, ...] = ()) -> dict[str, type]:
     """Column -> float, int or str, for every column of `sample_metadata`, in its order."""
+    handlers: dict[str, dict[str, type]] = {**HANDLERS, STAGE: dict.fromkeys(stage_figures, float)}
     return {
-        f"{handler}_{key}": kind for handler, keys in HANDLERS.items() for key, kind in keys.items()
+        f"{handler}_{key}": kind for handler, keys in handlers.items() for key, kind in keys.items()
     }
 
 
@@ -59,6 +63,8 @@ def sample_metadata(
     waveform: np.ndarray,
     sampling_rate: int,
     columns: Mapping[str, Any],
+    masked: bool = True,
+    stage_figures: Mapping[str, float | None] | None = None,
 ) -> dict[str, float | int | str | None]:
     """All metadata of one sample.
 
@@ -72,6 +78,10 @@ def sample_metadata(
         In Hz.
     columns : Mapping[str, Any]
         The clip's row of the corpus; its ``sentence`` is what ``text_*`` describes.
+    masked : bool
+        Whether the profile was applied as an attenuation; else there is no ``audio_audibility``.
+    stage_figures : Mapping[str, float or None], optional
+        What other stages found out.
 
     Returns
     -------
@@ -80,12 +90,13 @@ def sample_metadata(
     """
     described: dict[str, Mapping[str, float | int | str | None]] = {
         "profile": profile_metadata(profile),
-        "audio": audio_metadata(waveform, sampling_rate),
+        "audio": audio_metadata(waveform, sampling_rate, profile if masked else None),
         "text": text_metadata(columns.get("sentence") or ""),
         "clip": clip_metadata(columns),
+        STAGE: stage_figures or {},
     }
     return {
-        f"{handler}_{key}": described[handler][key]
-        for handler in HANDLERS
-        for key in described[handler]
+        f"{handler}_{key}": value
+        for handler, values in described.items()
+        for key, value in values.items()
     }

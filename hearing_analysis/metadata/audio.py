@@ -10,7 +10,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from hearing_analysis.metadata.bands import (
+    audibility,
+    band_filters,
+    band_widths_hz,
+    spectral_tilt,
+)
 from pipeline.errors import InputError
+from pipeline.masking.profiles import HearingProfile
 
 N_FFT = 2048
 HOP_LENGTH = 512  # a quarter of N_FFT; `_rms` leans on that
@@ -47,12 +54,16 @@ TYPES: dict[str, type] = {
     "peak_dbfs": float,
     "pause_ratio": float,
     "pause_count": int,
+    "spectral_tilt_db_per_octave": float,
+    "audibility": float,
 } | {f"{name}_{statistic}": float for name in DESCRIPTORS for statistic in STATISTICS}
 
 _BLOCK_FRAMES = 64  # per pass: bounds memory, and the allocator reuses small blocks
 
 
-def audio_metadata(waveform: np.ndarray, sampling_rate: int) -> dict[str, float | None]:
+def audio_metadata(
+    waveform: np.ndarray, sampling_rate: int, mask: HearingProfile | None = None
+) -> dict[str, float | None]:
     """Describe one clip.
 
     Parameters
@@ -61,6 +72,8 @@ def audio_metadata(waveform: np.ndarray, sampling_rate: int) -> dict[str, float 
         Unpadded; full scale is [-1, 1]. One sample is enough.
     sampling_rate : int
         In Hz.
+    mask : HearingProfile, optional
+        What the clip was attenuated by; without it there is no ``audibility``.
 
     Returns
     -------
@@ -73,6 +86,7 @@ def audio_metadata(waveform: np.ndarray, sampling_rate: int) -> dict[str, float 
         - ``pause_ratio``: the share of the clip in pauses; ``pause_count``: how many. A pause is at
           least 150 ms, at the clip's ends too, of frames of 25 ms that lie 40 dB or more below
           the clip's 95th percentile, which stands for the level of speech;
+        - ``spectral_tilt_db_per_octave`` and ``audibility``: see :mod:`.bands`;
         - ``<descriptor>_min``, ``_max``, ``_mean``, ``_std`` over all frames (and bands or
           coefficients) of `DESCRIPTORS`. ``melspectrogram`` is power, ``poly_features`` the slope
           of a straight line through the magnitude spectrum, ``spectral_contrast`` the mean over
@@ -90,6 +104,10 @@ def audio_metadata(waveform: np.ndarray, sampling_rate: int) -> dict[str, float 
         **_pauses(waveform, sampling_rate),
     }
     described = _describe(waveform, sampling_rate)
+    powers, widths_hz = described["bands"], band_widths_hz(sampling_rate, N_FFT)
+    assert powers is not None
+    columns["spectral_tilt_db_per_octave"] = spectral_tilt(powers, widths_hz)
+    columns["audibility"] = audibility(powers, widths_hz, mask) if mask else None
     for name in DESCRIPTORS:
         columns |= _summary(name, described[name])
     return columns
@@ -179,6 +197,7 @@ class _Kernels:
     window: np.ndarray  # [shape=(N_FFT,), float64]
     moments: np.ndarray  # [shape=(b, 4), float64]: 1, f, f² and the weights of a fitted slope
     mel: np.ndarray  # [shape=(b, N_MELS), float32]
+    thirds: np.ndarray  # [shape=(b, 18), float32]: third-octave bands, to mean squares
     cosines: np.ndarray  # [shape=(N_MELS, N_MFCC), float32]
     bands: tuple[_Band, ...]  # of spectral contrast; none when the sampling rate is too low
 
@@ -193,6 +212,8 @@ def _kernels(sampling_rate: int) -> _Kernels:
         window=0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT),
         moments=np.stack([frequencies_hz**0, frequencies_hz, frequencies_hz**2, slope], axis=1),
         mel=_mel_filters(frequencies_hz),
+        # Parseval for one-sided spectra, over the energy of the Hann window, 3/8 a sample.
+        thirds=band_filters(sampling_rate, N_FFT) * np.float32(2 / (0.375 * N_FFT**2)),
         cosines=_cosines(),
         bands=_contrast_bands(frequencies_hz),
     )
@@ -253,6 +274,7 @@ def _describe_block(frames: np.ndarray, kernels: _Kernels) -> dict[str, np.ndarr
     return {
         "spectral_flatness": _flatness(power),
         "melspectrogram": power @ kernels.mel,
+        "bands": power @ kernels.thirds,
         "spectral_centroid": centroid,
         "spectral_bandwidth": np.sqrt(np.maximum(0, second / total - centroid**2)),
         "spectral_rolloff": _rolloff(magnitude, kernels.frequencies_hz),

@@ -7,7 +7,12 @@ from hearing_analysis.metadata.text import words
 
 # Key -> the column of the corpus it comes from.
 STRING_COLUMNS = {
+    "id": "id",
+    "path": "path",
     "speaker": "client_id",
+    "speaker_name": "speaker_name",
+    "chapter": "chapter_id",
+    "subset": "subset",
     "accent": "accents",
     "age": "age",
     "gender": "gender",

@@ -1,24 +1,17 @@
-"""A CTC recogniser (wav2vec2) on the platform.
-
-Columns are named as in ``analysis.parquet``: the platform joins the name of a metadata handler or
-metric and its key with an underscore, so metric ``word`` with key ``hits`` is ``word_hits``.
+"""A CTC recogniser (wav2vec2, HuBERT) on the platform.
 
 There is no ``from __future__ import annotations`` here: code-loader reads the annotations as types.
 """
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from code_loader import leap_binder
-from code_loader.contract.datasetclasses import PredictionTypeHandler, PreprocessResponse
-from code_loader.contract.enums import (
-    DatasetMetadataType,
-    DataStateType,
-    LeapDataType,
-    MetricDirection,
+from code_loader.contract.datasetclasses import (
+    PredictionTypeHandler,
+    PreprocessResponse,
+    RawInputsForHeatmap,
 )
-from code_loader.contract.responsedataclasses import LeapAnalysisConfiguration
+from code_loader.contract.enums import LeapDataType, MetricDirection
 from code_loader.contract.visualizer_classes import (
     LeapAudio,
     LeapGraph,
@@ -35,66 +28,32 @@ from code_loader.inner_leap_binder.leapbinder_decorators import (
     tensorleap_input_encoder,
     tensorleap_integration_test,
     tensorleap_load_model,
-    tensorleap_metadata,
-    tensorleap_preprocess,
 )
 
-from hearing_analysis import encoders, losses, visualizers
-from hearing_analysis.config import load_config
-from hearing_analysis.metadata import (
-    HANDLERS,
-    audio_metadata,
-    clip_metadata,
-    profile_metadata,
-    text_metadata,
+from hearing_analysis import encoders, losses, scores, words
+from hearing_analysis.recognisers import open_wav2vec2
+from hearing_analysis.tensorleap import drawing, scoring
+from hearing_analysis.tensorleap.dataset import (
+    CONFIG,
+    METADATA,
+    playback,
+    preprocess,
+    reference_bytes,
+    spectra_dbfs,
+    thresholds_db_hl,
 )
-from hearing_analysis.metrics import (
-    COUNTS,
-    ErrorCounts,
-    batch_character_errors,
-    batch_word_errors,
-)
-from hearing_analysis.samples import SampleSet, open_samples
-from models.wav2vec2 import Wav2Vec2Preprocessor, open_session
+from hearing_analysis.tensorleap.spaces import SIMULATIONS, SPACES
+from models.checkpoint import open_session
 from pipeline.audio import SAMPLING_RATE
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     import onnxruntime
 
-CONFIG = load_config()
-PREPROCESSOR = Wav2Vec2Preprocessor.from_folder(CONFIG.model_folder)
+__all__ = ["SIMULATIONS", "integration_test", "preprocess"]
+
+PREPROCESSOR = open_wav2vec2(CONFIG)
 encoders.check_window(PREPROCESSOR, CONFIG.n_samples)
-
-# Counts grow with the sentence, so insights are drawn from rates and from kinds of errors alone.
-DIRECTIONS = {
-    "error_rate": MetricDirection.Downward,
-    "hits": MetricDirection.Upward,
-    "substitutions": MetricDirection.Downward,
-    "deletions": MetricDirection.Downward,
-    "insertions": MetricDirection.Downward,
-    "edits": MetricDirection.Downward,
-    "reference_length": MetricDirection.Downward,  # neither is better, but one must be given
-}
-INSIGHTS = {
-    key: key in ("error_rate", "substitutions", "deletions", "insertions") for key in DIRECTIONS
-}
-_METADATA_TYPES = {
-    float: DatasetMetadataType.float,
-    int: DatasetMetadataType.float,  # what code-loader makes of an int
-    str: DatasetMetadataType.string,
-}
-
-leap_binder.leap_analysis_configuration = LeapAnalysisConfiguration(
-    domain_gap_metadata=["profile_name"], deterministic_results=True
-)
-
-
-@tensorleap_preprocess()
-def preprocess() -> list[PreprocessResponse]:
-    """Every clip under every profile; all profiles of a clip share its state."""
-    states = CONFIG.splits.by_state().items()
-    return [_response(_samples(split), DataStateType(state)) for state, split in states]
 
 
 @tensorleap_input_encoder("input_values", channel_dim=-1)
@@ -117,53 +76,6 @@ def lengths(idx: str, preprocess: PreprocessResponse) -> np.ndarray:
     return encoders.lengths(waveform, sentence, PREPROCESSOR, CONFIG.n_samples)
 
 
-@tensorleap_gt_encoder("reference_bytes")
-def reference_bytes(idx: str, preprocess: PreprocessResponse) -> np.ndarray:
-    """UTF-8 of the normalised sentence: float32 [shape=(max_label_length,)], padded with 0."""
-    sentence = preprocess.data.sentence(idx)
-    return encoders.reference_bytes(sentence, PREPROCESSOR, CONFIG.max_label_length)
-
-
-@tensorleap_gt_encoder("playback")
-def playback(idx: str, preprocess: PreprocessResponse) -> np.ndarray:
-    """Gain in dB and length in seconds that the model's input hides: float32 [shape=(2,)]."""
-    return encoders.playback(preprocess.data.waveform(idx), PREPROCESSOR, CONFIG.n_samples)
-
-
-@tensorleap_gt_encoder("thresholds_db_hl")
-def thresholds_db_hl(idx: str, preprocess: PreprocessResponse) -> np.ndarray:
-    """Audiogram at the octaves: float32 [shape=(7,)]."""
-    return encoders.thresholds_db_hl(preprocess.data.profile(idx))
-
-
-def _types(handler: str) -> dict[str, DatasetMetadataType]:
-    return {key: _METADATA_TYPES[kind] for key, kind in HANDLERS[handler].items()}
-
-
-@tensorleap_metadata("profile", _types("profile"))
-def profile(idx: str, preprocess: PreprocessResponse) -> dict[str, float | str | None]:
-    """Describe the hearing the clip was filtered through."""
-    return profile_metadata(preprocess.data.profile(idx))
-
-
-@tensorleap_metadata("audio", _types("audio"))
-def audio(idx: str, preprocess: PreprocessResponse) -> dict[str, float | None]:
-    """Describe how the clip sounds, unpadded."""
-    return audio_metadata(preprocess.data.waveform(idx), SAMPLING_RATE)
-
-
-@tensorleap_metadata("text", _types("text"))
-def text(idx: str, preprocess: PreprocessResponse) -> dict[str, float | int | str | None]:
-    """Describe the sentence as the corpus spells it."""
-    return text_metadata(preprocess.data.sentence(idx))
-
-
-@tensorleap_metadata("clip", _types("clip"))
-def clip(idx: str, preprocess: PreprocessResponse) -> dict[str, float | str | None]:
-    """Describe who speaks, and how."""
-    return clip_metadata(preprocess.data.columns(idx))
-
-
 @tensorleap_load_model(
     [
         PredictionTypeHandler("logits", list(PREPROCESSOR.vocabulary), channel_dim=-1),
@@ -182,20 +94,45 @@ def load_model() -> "onnxruntime.InferenceSession":
     return session
 
 
-@tensorleap_custom_metric("word", direction=DIRECTIONS, compute_insights=INSIGHTS)
+@tensorleap_custom_metric(
+    "word",
+    direction=scoring.directions(scoring.WORD_KEYS),
+    compute_insights=scoring.insights(scoring.WORD_KEYS),
+)
 def word(
     logits: np.ndarray, lengths: np.ndarray, reference_bytes: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Count the errors in words, sample by sample."""
-    return _metric(batch_word_errors(*_texts(logits, lengths, reference_bytes)))
+    return scoring.as_metric(scores.word_scores(*_texts(logits, lengths, reference_bytes)))
 
 
-@tensorleap_custom_metric("character", direction=DIRECTIONS, compute_insights=INSIGHTS)
+@tensorleap_custom_metric(
+    "character",
+    direction=scoring.directions(scoring.CHARACTER_KEYS),
+    compute_insights=scoring.insights(scoring.CHARACTER_KEYS),
+)
 def character(
     logits: np.ndarray, lengths: np.ndarray, reference_bytes: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Count the errors in characters, sample by sample."""
-    return _metric(batch_character_errors(*_texts(logits, lengths, reference_bytes)))
+    return scoring.as_metric(scores.character_scores(*_texts(logits, lengths, reference_bytes)))
+
+
+@tensorleap_custom_metric(
+    "confidence",
+    direction=scoring.directions(scores.CTC_CONFIDENCE),
+    compute_insights=scoring.insights(scores.CTC_CONFIDENCE),
+)
+def confidence(
+    logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Tell how sure the model was of what it wrote, and how far from it the reference was."""
+    logits, labels = logits.astype(np.float32), labels.astype(np.float32)
+    return scoring.as_metric(
+        scores.ctc_confidence_scores(
+            logits, labels, *_lengths(lengths), blank_id=PREPROCESSOR.blank_id
+        )
+    )
 
 
 # The platform calls whatever loss it is given "loss"; the metric keeps the name of our column.
@@ -221,48 +158,65 @@ def mean_hidden_state(hidden_states: np.ndarray, lengths: np.ndarray) -> np.ndar
 @tensorleap_custom_visualizer("audio", LeapDataType.Audio)
 def listen(input_values: np.ndarray, playback: np.ndarray) -> LeapAudio:
     """Play the clip as loud as its profile left it, over its picture."""
-    waveform = _waveform(input_values, playback)
-    picture = visualizers.log_mel_picture(waveform, SAMPLING_RATE)
-    return LeapAudio(waveform, SAMPLING_RATE, LeapImage(picture, compress=False))
+    return drawing.audio(drawing.restore(input_values, playback))
 
 
-@tensorleap_custom_visualizer("log_mel", LeapDataType.Image)
+@tensorleap_custom_visualizer("waveform", LeapDataType.Graph)
+def waveform(input_values: np.ndarray, playback: np.ndarray) -> LeapGraph:
+    """Draw the clip's envelope at its true level."""
+    return drawing.waveform_graph(drawing.restore(input_values, playback))
+
+
+def log_mel_heatmap(
+    input_values: np.ndarray, playback: np.ndarray, raw: RawInputsForHeatmap
+) -> np.ndarray:
+    """Show over the spectrogram what the model looked at: float32 [shape=(240, frames)]."""
+    told = raw.raw_input_by_vizualizer_arg_name.get("playback")
+    return drawing.heatmap(input_values, None if told is None else float(np.ravel(told)[1]))
+
+
+@tensorleap_custom_visualizer("log_mel", LeapDataType.Image, heatmap_function=log_mel_heatmap)
 def log_mel(input_values: np.ndarray, playback: np.ndarray) -> LeapImage:
     """Paint the clip on a scale that is the same for all clips and profiles."""
-    waveform = _waveform(input_values, playback)
-    return LeapImage(visualizers.log_mel_picture(waveform, SAMPLING_RATE), compress=False)
+    return drawing.log_mel(drawing.restore(input_values, playback))
 
 
 @tensorleap_custom_visualizer("transcript", LeapDataType.Text)
 def transcript(logits: np.ndarray, lengths: np.ndarray, reference_bytes: np.ndarray) -> LeapText:
     """Show what was said and what was recognised."""
-    return LeapText(visualizers.transcript(*_text(logits, lengths, reference_bytes)))
+    return drawing.transcript(*_text(logits, lengths, reference_bytes))
 
 
 @tensorleap_custom_visualizer("alignment", LeapDataType.TextMask)
 def alignment(logits: np.ndarray, lengths: np.ndarray, reference_bytes: np.ndarray) -> LeapTextMask:
     """Show word by word what became of the sentence, deletions included."""
-    marked = visualizers.word_alignment(*_text(logits, lengths, reference_bytes))
-    return LeapTextMask(marked.codes, list(marked.words), list(visualizers.EDIT_LABELS))
+    return drawing.alignment(*_text(logits, lengths, reference_bytes))
+
+
+@tensorleap_custom_visualizer("word_confidence", LeapDataType.Text)
+def word_confidence(logits: np.ndarray, lengths: np.ndarray) -> LeapText:
+    """Show how sure the model was of every word it wrote."""
+    logits = logits.reshape(-1, len(PREPROCESSOR.vocabulary)).astype(np.float32)
+    n_frames = round(float(lengths.ravel()[0]))
+    return drawing.confidence(words.ctc_words(logits, n_frames, PREPROCESSOR))
 
 
 @tensorleap_custom_visualizer("audiogram", LeapDataType.Graph)
 def audiogram(thresholds_db_hl: np.ndarray) -> LeapGraph:
     """Draw the audiogram of the profile."""
-    curve = visualizers.audiogram_curve(thresholds_db_hl)
-    return LeapGraph(
-        curve,
-        x_label="octaves above 125 Hz",
-        y_label="- dB HL",
-        x_range=(0.0, float(len(curve) - 1)),
-        legend=["threshold"],
-    )
+    return drawing.audiogram(thresholds_db_hl)
+
+
+@tensorleap_custom_visualizer("spectrum", LeapDataType.Graph)
+def spectrum(spectra_dbfs: np.ndarray) -> LeapGraph:
+    """Draw the long-term spectrum under the first profile and under this."""
+    return drawing.spectrum(spectra_dbfs)
 
 
 @tensorleap_integration_test()
 def integration_test(idx: str, preprocess: PreprocessResponse) -> None:
     """Walk one sample through everything; only decorated functions may be called here."""
-    values, sound = input_values(idx, preprocess), playback(idx, preprocess)
+    values, level = input_values(idx, preprocess), playback(idx, preprocess)
     ids, sizes = labels(idx, preprocess), lengths(idx, preprocess)
     reference = reference_bytes(idx, preprocess)
 
@@ -270,28 +224,22 @@ def integration_test(idx: str, preprocess: PreprocessResponse) -> None:
     predictions = model.run(None, {"input_values": values})
     logits, hidden_states = predictions[0], predictions[1]
 
-    for describe in (profile, audio, text, clip):
+    for describe in (*METADATA, *SPACES):
         describe(idx, preprocess)
     word(logits, sizes, reference)
     character(logits, sizes, reference)
+    confidence(logits, ids, sizes)
     ctc_loss_metric(logits, ids, sizes)
     ctc_loss(logits, ids, sizes)
     mean_hidden_state(hidden_states, sizes)
-    listen(values, sound)
-    log_mel(values, sound)
+    listen(values, level)
+    waveform(values, level)
+    log_mel(values, level)
     transcript(logits, sizes, reference)
     alignment(logits, sizes, reference)
+    word_confidence(logits, sizes)
     audiogram(thresholds_db_hl(idx, preprocess))
-
-
-@cache
-def _samples(split: str) -> SampleSet:
-    # code-loader asks for the same splits again and again.
-    return open_samples(CONFIG, split)
-
-
-def _response(samples: SampleSet, state: DataStateType) -> PreprocessResponse:
-    return PreprocessResponse(sample_ids=list(samples.ids), data=samples, state=state)
+    spectrum(spectra_dbfs(idx, preprocess))
 
 
 def _texts(
@@ -303,30 +251,19 @@ def _texts(
     return encoders.reference_texts(reference_bytes), hypotheses
 
 
-def _metric(counts: tuple[ErrorCounts, ...]) -> dict[str, np.ndarray]:
-    names = {"error_rate": "rate"} | dict(zip(COUNTS, COUNTS, strict=True))
-    return {
-        key: np.array([getattr(count, name) for count in counts], dtype=np.float32)
-        for key, name in names.items()
-    }
+def _lengths(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and labels of every sample of a batch."""
+    n_frames, n_labels = np.rint(lengths.astype(np.float32)).T
+    return n_frames, n_labels
 
 
 def _ctc_loss(logits: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     logits, labels = logits.astype(np.float32), labels.astype(np.float32)
-    n_frames, n_labels = np.rint(lengths.astype(np.float32)).T
-    return losses.ctc_loss(logits, labels, n_frames, n_labels, blank_id=PREPROCESSOR.blank_id)
-
-
-# Visualizers get a batch of one from the integration test, and no batch axis on the platform.
-
-
-def _waveform(input_values: np.ndarray, playback: np.ndarray) -> np.ndarray:
-    gain_db, seconds = playback.astype(np.float32).ravel().tolist()
-    return encoders.restore_waveform(input_values.ravel(), gain_db, seconds)
+    return losses.ctc_loss(logits, labels, *_lengths(lengths), blank_id=PREPROCESSOR.blank_id)
 
 
 def _text(logits: np.ndarray, lengths: np.ndarray, reference_bytes: np.ndarray) -> tuple[str, str]:
     """Read the reference and hypothesis of one sample."""
     logits = logits.reshape(1, -1, len(PREPROCESSOR.vocabulary))
-    references, hypotheses = _texts(logits, lengths.reshape(1, 2), reference_bytes.reshape(1, -1))
+    references, hypotheses = _texts(logits, lengths.reshape(1, -1), reference_bytes.reshape(1, -1))
     return references[0], hypotheses[0]

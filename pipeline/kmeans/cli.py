@@ -1,16 +1,32 @@
 """``pipeline kmeans``: the commands of fairseq's simple_kmeans, in their words."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.command import configure_logging, one_of, split_names
-from pipeline.options import DryRun, Json, LogLevel, MaxFailures, Overwrite, Splits, Workers
+from pipeline.kmeans.feature_cli import (
+    FeatDir,
+    NShard,
+    Rank,
+    Split,
+    hubert,
+    mfcc,
+    tell,
+    whisper,
+)
+from pipeline.options import (
+    DryRun,
+    Json,
+    LogLevel,
+    Splits,
+    Workers,
+    launchable,
+)
 
 if TYPE_CHECKING:
-    from pipeline.kmeans.features import FeatureReader
+    from pipeline.launch.request import Launch
 
 app = typer.Typer(
     help="Discrete units of speech: features, k-means and labels in fairseq's files.",
@@ -18,18 +34,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-TsvDir = Annotated[
-    Path, typer.Argument(help="Folder of SPLIT.tsv, or a corpus, whose rows are the clips then.")
-]
-Split = Annotated[str, typer.Argument(help="Such as train.")]
-NShard = Annotated[int, typer.Argument(metavar="NSHARD", help="How many shards there are.")]
-Rank = Annotated[str, typer.Argument(metavar="RANK", help="Which one, from 0; or all.")]
-FeatDir = Annotated[Path, typer.Argument(help="Folder of SPLIT_RANK_NSHARD.npy and .len.")]
-LabDir = Annotated[Path, typer.Argument(help="Folder of the labels.")]
 KmPath = Annotated[Path, typer.Argument(help="The model: .npz, or a pickle of joblib.")]
-Checkpoint = Annotated[Path, typer.Argument(metavar="CKPT", help="Hugging Face folder.")]
-Layer = Annotated[int, typer.Argument(help="Transformer block, from 1.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+LabDir = Annotated[Path, typer.Argument(help="Folder of the labels.")]
 
 
 @app.command()
@@ -57,85 +63,12 @@ def manifest(
     from pipeline.kmeans.listing import list_clips
 
     counts = list_clips(source, output, split_names(splits), audio_dir)
-    _tell(counts, as_json=as_json)
+    tell(counts, as_json=as_json)
 
 
-@app.command()
-def mfcc(
-    tsv_dir: TsvDir,
-    split: Split,
-    n_shards: NShard,
-    rank: Rank,
-    feat_dir: FeatDir,
-    sample_rate: Annotated[int, typer.Option(min=1_000, help="In Hz.")] = 16_000,
-    num_workers: Workers = None,
-    dry_run: DryRun = False,
-    overwrite: Overwrite = False,
-    max_failures: MaxFailures = None,
-    log_level: LogLevel = "INFO",
-    as_json: Json = False,
-) -> None:
-    """Write 13 cepstral coefficients, their deltas and second deltas, 100 times a second."""
-    configure_logging(log_level)
-    from pipeline.kmeans.mfcc import MfccReader
-
-    options = (num_workers, dry_run, overwrite, max_failures, as_json)
-    _make_features(MfccReader(sample_rate), tsv_dir, split, n_shards, rank, feat_dir, *options)
-
-
-@app.command()
-def hubert(
-    tsv_dir: TsvDir,
-    split: Split,
-    checkpoint: Checkpoint,
-    layer: Layer,
-    n_shards: NShard,
-    rank: Rank,
-    feat_dir: FeatDir,
-    max_chunk: Annotated[
-        int, typer.Option(min=1, help="Samples that go through the model at once.")
-    ] = 1_600_000,
-    device: Device = "auto",
-    num_workers: Workers = None,
-    dry_run: DryRun = False,
-    overwrite: Overwrite = False,
-    max_failures: MaxFailures = None,
-    log_level: LogLevel = "INFO",
-    as_json: Json = False,
-) -> None:
-    """Write what a block of HuBERT, wav2vec2 or WavLM gives out, 50 times a second."""
-    configure_logging(log_level)
-    from pipeline.kmeans.encoders import WaveformEncoder, choose_device
-
-    reader = WaveformEncoder(checkpoint, layer, max_chunk, choose_device(device))
-    options = (num_workers, dry_run, overwrite, max_failures, as_json)
-    _make_features(reader, tsv_dir, split, n_shards, rank, feat_dir, *options)
-
-
-@app.command()
-def whisper(
-    tsv_dir: TsvDir,
-    split: Split,
-    checkpoint: Checkpoint,
-    layer: Layer,
-    n_shards: NShard,
-    rank: Rank,
-    feat_dir: FeatDir,
-    device: Device = "auto",
-    num_workers: Workers = None,
-    dry_run: DryRun = False,
-    overwrite: Overwrite = False,
-    max_failures: MaxFailures = None,
-    log_level: LogLevel = "INFO",
-    as_json: Json = False,
-) -> None:
-    """Write what a block of Whisper's encoder gives out, 50 times a second."""
-    configure_logging(log_level)
-    from pipeline.kmeans.encoders import WhisperEncoder, choose_device
-
-    reader = WhisperEncoder(checkpoint, layer, choose_device(device))
-    options = (num_workers, dry_run, overwrite, max_failures, as_json)
-    _make_features(reader, tsv_dir, split, n_shards, rank, feat_dir, *options)
+app.command()(mfcc)
+app.command()(hubert)
+app.command()(whisper)
 
 
 @app.command()
@@ -210,10 +143,11 @@ def learn(
         return
     workers = default_num_workers() if num_workers is None else max(1, num_workers)
     report = learn_model(shards, settings, km_path, kind, workers)
-    _tell(report, as_json=as_json)
+    tell(report, as_json=as_json)
 
 
 @app.command()
+@launchable(shards=False)
 def label(
     feat_dir: FeatDir,
     split: Split,
@@ -228,6 +162,8 @@ def label(
     dry_run: DryRun = False,
     log_level: LogLevel = "INFO",
     as_json: Json = False,
+    *,
+    launch: "Launch",
 ) -> None:
     """Write the number of the nearest centroid for every frame: SPLIT_RANK_NSHARD.km.
 
@@ -239,16 +175,26 @@ def label(
     from pipeline.kmeans.label import LabelWork, write_dictionary
     from pipeline.kmeans.model import load_model
     from pipeline.kmeans.ranks import do_ranks, parse_ranks
+    from pipeline.kmeans.shards import open_shard, stem
 
     ranks = parse_ranks(rank, n_shards)
     centroids = load_model(km_path, trust_pickle=trust_pickle).centroids
     if dry_run:
         print(f"label: {len(ranks)} shards, nothing written\n  → {lab_dir}")
         return
+    if launch.is_remote:
+        from pipeline.launch.perform import launch_ranks
+        from pipeline.launch.submit import Ranks
+
+        clips = [len(open_shard(feat_dir, split, one, n_shards).lengths) for one in ranks]
+        files = [lab_dir / f"{stem(split, one, n_shards)}.km" for one in ranks]
+        labels = Ranks(f"labels-{split}", lab_dir, tuple(clips), tuple(files), fresh=True)
+        launch_ranks(labels, launch, as_json=as_json)
+        return
     work = LabelWork(feat_dir, split, n_shards, centroids, lab_dir)
     reports = do_ranks("label", work, ranks, num_workers)
     write_dictionary(lab_dir, len(centroids))
-    _tell({"shards": [asdict(report) for report in reports]}, as_json=as_json)
+    tell({"shards": [asdict(report) for report in reports]}, as_json=as_json)
 
 
 @app.command()
@@ -257,7 +203,7 @@ def merge(lab_dir: LabDir, split: Split, n_shards: NShard, as_json: Json = False
     configure_logging()
     from pipeline.kmeans.label import merge as merge_labels
 
-    _tell({"labels": str(merge_labels(lab_dir, split, n_shards))}, as_json=as_json)
+    tell({"labels": str(merge_labels(lab_dir, split, n_shards))}, as_json=as_json)
 
 
 @app.command()
@@ -325,43 +271,4 @@ def evaluate(
     )
     if output:
         write_table(output, answer.clips)
-    _tell(answer.report, as_json=as_json)
-
-
-def _make_features(
-    reader: "FeatureReader",
-    tsv_dir: Path,
-    split: str,
-    n_shards: int,
-    rank: str,
-    feat_dir: Path,
-    num_workers: int | None,
-    dry_run: bool,
-    overwrite: bool,
-    max_failures: int | None,
-    as_json: bool,
-) -> None:
-    from dataclasses import asdict
-
-    from pipeline.kmeans.features import FeatureWork, judge
-    from pipeline.kmeans.manifest import open_manifest, shard_range
-    from pipeline.kmeans.ranks import do_ranks, parse_ranks
-
-    listed, ranks = open_manifest(tsv_dir, split), parse_ranks(rank, n_shards)
-    clips = sum(len(shard_range(listed.n_clips, n_shards, one)) for one in ranks)
-    if dry_run:
-        print(f"{split}: {clips:,} clips in {len(ranks)} shards, nothing written\n  → {feat_dir}")
-        return
-    work = FeatureWork(listed, reader, n_shards, feat_dir, overwrite)
-    reports = do_ranks(split, work, ranks, num_workers)
-    _tell({"shards": [asdict(report) for report in reports]}, as_json=as_json)
-    judge(reports, feat_dir, max_failures)
-
-
-def _tell(report: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(report, indent=2))
-        return
-    from pipeline.kmeans.printing import print_report
-
-    print_report(report)
+    tell(answer.report, as_json=as_json)

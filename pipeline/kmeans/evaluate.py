@@ -282,7 +282,7 @@ def _table(profile: str, names: list[str], edits: np.ndarray) -> pa.Table:
     return pa.table(
         {
             "id": pa.array(names, pa.string()),
-            "profile": pa.array([profile] * len(names), pa.string()),
+            "profile_name": pa.array([profile] * len(names), pa.string()),
             "units": pa.array(units, pa.int64()),
             "unit_edits": pa.array(edits["edits"], pa.int64()),
             "unit_error_rate": pa.array(rate, pa.float64(), mask=units == 0),

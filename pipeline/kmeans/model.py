@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.arrays import UNREADABLE, reason_of
 from pipeline.corpus import write_path
 from pipeline.errors import InputError, MissingPathError
 
@@ -79,10 +80,9 @@ def _load_npz(path: Path) -> Model:
             raise ValueError(f"it claims to unpack to {largest:,} bytes")
         with np.load(path, allow_pickle=False) as arrays:
             centroids, about = arrays["centroids"], json.loads(str(arrays["about"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-        reason = str(error).strip("'\"").rstrip(".")
+    except UNREADABLE as error:
         raise InputError(
-            f"{path} is damaged or no model of ours ({reason}); learn it again"
+            f"{path} is damaged or no model of ours ({reason_of(error)}); learn it again"
         ) from error
     return Model(_centroids(path, centroids), about if isinstance(about, dict) else {})
 

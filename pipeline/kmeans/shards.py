@@ -14,6 +14,7 @@ from types import TracebackType
 
 import numpy as np
 
+from pipeline.arrays import map_array
 from pipeline.corpus import flush_to_disk
 from pipeline.errors import InputError, MissingPathError
 
@@ -162,15 +163,9 @@ def _header(n_frames: int, n_dims: int) -> bytes:
 
 
 def _map_frames(path: Path) -> np.ndarray:
-    try:
-        frames = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path} is truncated or no array file ({str(error).rstrip('.')}); "
-            "make the shard again with --overwrite"
-        ) from error
-    if not isinstance(frames, np.ndarray) or frames.ndim != 2 or frames.dtype != np.float32:
-        found = f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else "an archive"
+    frames = map_array(path, "make the shard again with --overwrite")
+    if frames.ndim != 2 or frames.dtype != np.float32:
+        found = f"{frames.dtype} {frames.shape}"
         raise InputError(f"{path} is {found}, not float32 features [frames, dimensions]")
     # A plain array on the same memory: slices of a memmap carry a costly object each.
     return np.asarray(frames)
@@ -179,7 +174,7 @@ def _map_frames(path: Path) -> np.ndarray:
 def _read_lengths(path: Path) -> np.ndarray:
     try:
         lengths = np.array(path.read_bytes().split(), dtype=np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(
             f"{path} does not hold a number of frames per line; make the shard again"
         ) from error

@@ -188,7 +188,7 @@ def mel_power(frames: np.ndarray, n_mels: int) -> np.ndarray:
     Returns
     -------
     np.ndarray [shape=(n_mels, n_frames), dtype=float32]
-        Computed in double precision up to the power spectrum: in single precision, what a loud band
+        Computed in double precision up to the spectrum: in single precision, what a loud band
         leaves by rounding drowns a band 80 dB below it, as a steep hearing loss makes them.
     """
     n_bins = N_FFT // 2 + 1
@@ -196,14 +196,15 @@ def mel_power(frames: np.ndarray, n_mels: int) -> np.ndarray:
     # Room that every block uses again, since new memory costs more than the arithmetic.
     windowed = np.empty((FRAMES_AT_ONCE, N_FFT))
     spectrum = np.empty((FRAMES_AT_ONCE, n_bins), dtype=np.complex128)
-    parts = spectrum.view(np.float64)  # real and imaginary ones side by side
+    parts = np.empty((FRAMES_AT_ONCE, 2 * n_bins), dtype=np.float32)
     for first in range(0, len(frames), FRAMES_AT_ONCE):
         rows = power[first : first + FRAMES_AT_ONCE]
         n = len(rows)
         np.multiply(frames[first : first + n], _window(), out=windowed[:n])
         np.fft.rfft(windowed[:n], out=spectrum[:n])
+        parts[:n] = spectrum[:n].view(np.float64)  # real and imaginary ones side by side
         np.square(parts[:n], out=parts[:n])
-        np.add(parts[:n, ::2], parts[:n, 1::2], out=rows, casting="same_kind")
+        np.add(parts[:n, ::2], parts[:n, 1::2], out=rows)
     mels = np.empty((n_mels, len(frames)), dtype=np.float32)
     for bands, bins, filters in _filter_blocks(n_mels):
         np.matmul(filters, power[:, bins].T, out=mels[bands])

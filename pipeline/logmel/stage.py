@@ -195,7 +195,7 @@ class LogMelStage:
             remark = None
             if is_long and part == 0:
                 remark = self._remark(about["id"], path, waveform, len(starts))
-            row = {**about, "input_features": list(features), **extent}
+            row = {**about, "input_features": features, **extent}
             yield Kept((row,), remark, is_further=part > 0)
 
     def _remark(self, name: str, path: str, waveform: np.ndarray, n_parts: int) -> Remark:

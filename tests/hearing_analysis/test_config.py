@@ -69,7 +69,13 @@ def test_states_come_in_the_order_of_the_platform():
         ("splits: {train: train}", "unknown key 'train'.*training, validation, test"),
         ("splits: {training: null}", "the platform asks for both"),
         ("splits: [train]", "splits must map"),
-        ("mode: seq2seq", "unknown mode 'seq2seq'; the known ones are: ctc"),
+        ("mode: seq2sq", "unknown mode 'seq2sq'; the known ones are: ctc, seq2seq, auto"),
+        ("splits: {test: train}", "must name every split once, got train, validation, train"),
+        ("window_seconds: null", "window_seconds may be null for a Whisper only"),
+        ("positions: 1", "at least 2 and at most 448, got 1"),
+        ("max_new_tokens: 0", "at least 1 and at most 448, got 0"),
+        ("clip_tables: units.csv", "clip_tables must be of type list, got 'units.csv'"),
+        ("clip_tables: [3]", "clip_tables must be of type str, got 3"),
         ("profiles: []", "named once each"),
         ("profiles: [normal, normal]", "named once each"),
         ("profiles: normal", "profiles must be of type list, got 'normal'"),
@@ -95,3 +101,26 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(MissingPathError, match=r"nowhere\.yaml does not exist"):
         load_config(tmp_path / "nowhere.yaml")
+
+
+def test_null_profiles_are_all_variants_there_are(tmp_path):
+    for name in ("zz", "normal", "N3", "hfloss_logmel"):
+        dataset = tmp_path / f"tiny_{name}" / "dataset"
+        dataset.mkdir(parents=True)
+        (dataset / "dataset_dict.json").write_text("{}")
+    (tmp_path / "tiny_unfinished").mkdir()
+    path = write(tmp_path, f"data_root: {tmp_path}/tiny\nprofiles: null")
+    assert load_config(path).profiles == ("normal", "N3", "zz")
+
+
+def test_a_data_root_without_variants_is_named(tmp_path):
+    path = write(tmp_path, f"data_root: {tmp_path}/nowhere\nprofiles: null")
+    with pytest.raises(MissingPathError, match=r"nowhere_<profile> does not exist.*pipeline mask"):
+        load_config(path)
+
+
+def test_a_whisper_s_window_may_be_left_to_the_model(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "preprocessor_config.json").write_text('{"chunk_length": 7}')
+    text = f"mode: seq2seq\nmodel: {tmp_path}/model\nwindow_seconds: null"
+    assert load_config(write(tmp_path, text)).window_seconds == 7.0

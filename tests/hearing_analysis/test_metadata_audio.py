@@ -8,6 +8,7 @@ import pytest
 
 from hearing_analysis.metadata.audio import DESCRIPTORS, STATISTICS, TYPES, audio_metadata
 from pipeline.errors import InputError
+from pipeline.masking.profiles import get_profile
 
 RATE = 16_000
 
@@ -108,7 +109,7 @@ def test_keys_and_types_are_always_the_same(n_samples: int, level: float) -> Non
 
 
 def test_covers_every_descriptor_in_four_statistics() -> None:
-    assert len(TYPES) == 7 + 4 * len(DESCRIPTORS) == 47
+    assert len(TYPES) == 9 + 4 * len(DESCRIPTORS) == 49
 
 
 def test_levels_are_in_db_re_full_scale() -> None:
@@ -167,9 +168,9 @@ def test_values_do_not_depend_on_where_blocks_of_frames_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waveform = speech_like(6.0)
-    whole = audio_metadata(waveform, RATE)
+    whole = audio_metadata(waveform, RATE, get_profile("N3"))
     monkeypatch.setattr("hearing_analysis.metadata.audio._BLOCK_FRAMES", 7)
-    assert audio_metadata(waveform, RATE) == pytest.approx(whole, rel=1e-6)
+    assert audio_metadata(waveform, RATE, get_profile("N3")) == pytest.approx(whole, rel=1e-6)
 
 
 def test_takes_float64_and_leaves_the_waveform_alone() -> None:

@@ -20,6 +20,11 @@ CLIP = {
     "gender": "female_feminine",
     "locale": "en",
     "sentence_domain": "general",
+    "id": "1089-134686-0000",
+    "path": "1089-134686-0000.flac",
+    "speaker_name": "Sean",
+    "chapter_id": "134686",
+    "subset": "test-clean",
     "sentence": "Don't go - please.",
     "duration_s": 2.0,
     "output_gain_db": -3.5,
@@ -66,7 +71,12 @@ def test_attenuation_between_the_points_is_straight_over_octaves() -> None:
 
 def test_clip() -> None:
     assert clip_metadata(CLIP) == {
+        "id": "1089-134686-0000",
+        "path": "1089-134686-0000.flac",
         "speaker": "a1b2",
+        "speaker_name": "Sean",
+        "chapter": "134686",
+        "subset": "test-clean",
         "accent": "Scottish English",
         "age": "fifties",
         "gender": "female_feminine",

@@ -114,6 +114,37 @@ def test_a_limit_above_the_number_of_clips_takes_all(root):
     assert len(samples) == CLIPS_OF_SPLIT["train"] * len(GAINS)
 
 
+def test_a_clip_is_found_by_a_walk_and_by_the_table_alike(root, monkeypatch):
+    monkeypatch.setattr("hearing_analysis.samples.FEW_CLIPS", 0)
+    monkeypatch.setattr("hearing_analysis.samples.MOST_WALKS", 2)
+    samples = open_samples(config(root, samples_per_split=2, seed=3), "train")
+    rows = [samples.sample(sample_id).row for sample_id in samples.ids]
+    assert rows == [row for row in samples.rows for _ in GAINS]
+    fresh = open_samples(config(root, samples_per_split=2, seed=3), "train")
+    absent = next(f"train-{row}@normal" for row in range(4) if row not in fresh.rows)
+    with pytest.raises(InputError, match="has no sample"):
+        fresh.sample(absent)
+
+
+def test_an_unlabeled_split_needs_no_sentences(tmp_path):
+    root = tmp_path / "tiny"
+    make_corpora(root, gains={"normal": 1.0})
+    rewrite(root, "normal", lambda rows: [row | {"sentence": None} for row in rows])
+    samples = open_samples(config(root, profiles=("normal",)), "train")
+    assert {samples.sentence(sample_id) for sample_id in samples.ids} == {""}
+
+
+def test_a_waveform_is_decoded_once_and_cannot_be_spoilt(root):
+    samples = open_samples(config(root), "train")
+    first = samples.waveform("train-0@normal")
+    assert samples.waveform("train-0@normal") is first
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = 1
+    for sample_id in samples.ids:
+        samples.waveform(sample_id)
+    assert len(samples._decoded) <= 4
+
+
 def test_an_unknown_sample_is_named_with_an_example(root):
     samples = open_samples(config(root), "test")
     with pytest.raises(InputError, match=r"no sample 'test-9@normal'.*'test-0@normal'"):

@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
+from models.clips import IGNORED_LABEL, stack_labels
+from models.mel_clips import MelClips, MelCollator
 from models.recipe import TrainingRecipe, quiet_libraries
-from models.train_whisper import collate, label_settings, train_whisper
+from models.train_whisper import label_settings, train_whisper
 from pipeline.errors import InputError
 from pipeline.logmel import open_features
 from pipeline.logmel.features import Kind, Layout, MelSettings
@@ -67,9 +70,12 @@ def trained(features: Path, architecture: Path, tmp_path_factory: pytest.TempPat
 
 def loss_of(model: WhisperForConditionalGeneration, features: Path) -> float:
     split = open_features(features)["train"]
-    batch = collate([split[row] for row in range(len(split))])
+    rows = [split[row] for row in range(len(split))]
+    features = np.stack([row["input_features"] for row in rows])
+    labels = stack_labels([row["labels"][1:] for row in rows])
     with torch.no_grad():
-        return float(model.eval()(**batch).loss)
+        outputs = model.eval()(input_features=torch.from_numpy(features), labels=labels)
+    return float(outputs.loss)
 
 
 def test_the_loss_falls(trained: Path, features: Path) -> None:
@@ -116,12 +122,15 @@ def test_both_layouts_train_alike(
 
 def test_a_batch_is_features_and_what_follows_the_start_token(features: Path) -> None:
     split = open_features(features)["train"]
-    rows = [split[0], {**split[1], "labels": split[1]["labels"][:5]}]
-    batch = collate(rows)
+    clips = MelClips(split, np.full(len(split), 100))
+    rows = [clips[0], {**clips[1], "labels": clips[1]["labels"][:5]}]
+    batch = MelCollator(RECIPE, 100)(rows)
     assert batch["input_features"].shape == (2, 80, 100)
+    stored = np.stack([split[row]["input_features"] for row in (0, 1)])
+    np.testing.assert_allclose(batch["input_features"], stored, atol=1e-3)
     assert batch["labels"][0].tolist() == rows[0]["labels"][1:].tolist()
     assert batch["labels"][1].tolist()[:4] == rows[1]["labels"][1:].tolist()
-    assert set(batch["labels"][1].tolist()[4:]) == {-100}
+    assert set(batch["labels"][1].tolist()[4:]) == {IGNORED_LABEL}
 
 
 def test_going_on_from_a_checkpoint(trained: Path, features: Path, tmp_path: Path) -> None:

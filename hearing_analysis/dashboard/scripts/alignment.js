@@ -25,12 +25,14 @@ function splitWords(text) {
   return text.replace(/\s\s+/g, ' ').trim().split(' ').filter(Boolean);
 }
 
+const MAX_WORDS_SHOWN = 400; // of a text that no one reads to its end
+
 /** The hypothesis on one line: wrong words marked, missing ones struck out. */
 function markedHypothesis(row) {
   const words = alignedWords(row);
-  if (words === null) return [textAt('hypothesis', row)];
+  if (words === null) return [shorten(textAt('hypothesis', row), 300)];
   if (words.every(({operation}) => operation === 'd')) return [el('em', {}, 'nothing recognised')];
-  return words.flatMap(({operation, reference, hypothesis}) => {
+  return words.slice(0, 60).flatMap(({operation, reference, hypothesis}) => {
     if (operation === '=') return [hypothesis, ' '];
     const tag = operation === 'd' ? 'del' : 'mark';
     const {name} = OPERATIONS[operation];
@@ -46,17 +48,27 @@ function alignmentView(row) {
       el('p', {}, textAt('hypothesis', row)));
   }
   if (!words.length) return el('p', {class: 'note'}, 'Reference and hypothesis are both empty.');
-  return el('div', {class: 'alignment', role: 'list'}, words.map(alignedPair));
+  const confidences = confidencesAt(row);
+  let heard = 0;
+  const pairs = words.slice(0, MAX_WORDS_SHOWN).map((word) =>
+    alignedPair(word, word.operation === 'd' ? NaN : confidences?.[heard++] ?? NaN));
+  const left = words.length - pairs.length;
+  return el('div', {class: 'alignment', role: 'list'}, pairs,
+    left ? el('em', {}, `and ${plural(left, 'more word')}`) : null);
 }
 
-function alignedPair({operation, reference, hypothesis}) {
+function alignedPair({operation, reference, hypothesis}, confidence) {
   const {name, letter} = OPERATIONS[operation];
   const spoken = {
     '=': reference, 's': `${reference} heard as ${hypothesis}`,
     'd': `${reference} missing`, 'i': `${hypothesis} added`,
   }[operation];
-  return el('span', {class: `pair ${name}`, role: 'listitem', 'aria-label': spoken},
-    el('span', {class: 'said'}, reference || '·'),
-    el('span', {class: 'heard'}, hypothesis || '·'),
+  const sure = isMissing(confidence) ? '' : `, confidence ${percent(confidence, 0)}`;
+  return el('span', {class: `pair ${name}`, role: 'listitem', 'aria-label': spoken + sure},
+    el('span', {class: 'said'}, shorten(reference, 200) || '·'),
+    el('span', {class: 'heard'}, shorten(hypothesis, 200) || '·'),
+    sure ? svg('svg', {class: 'confidence', viewBox: '0 0 10 1', preserveAspectRatio: 'none',
+      'data-definition': 'confidence'}, svg('rect', {width: 10 * confidence, height: 1}),
+    svg('title', {}, percent(confidence, 0))) : null,
     el('span', {class: 'letter'}, letter));
 }

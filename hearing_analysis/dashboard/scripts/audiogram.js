@@ -109,3 +109,18 @@ function audiogramKey() {
   return el('p', {class: 'legend'}, DATA.audiograms.map(({profile}) =>
     el('span', {}, profileSign(profile), profile)));
 }
+
+/** The audiogram of one profile, small, beside its name. */
+function smallAudiogram(profile) {
+  const found = DATA.audiograms.find((audiogram) => audiogram.profile === profile);
+  if (!found) return null;
+  const {frequencies_hz: hz, thresholds_db_hl: levels} = found;
+  const x = scaleBetween(Math.log2(125), Math.log2(8000), 3, 61);
+  const y = scaleBetween(-10, 110, 2, 30);
+  const line = hz.map((f, i) => `${x(Math.log2(f)).toFixed(1)} ${y(levels[i]).toFixed(1)}`).join('L');
+  return svg('svg', {class: 'small-audiogram', viewBox: '0 0 64 32', role: 'img',
+    'aria-label': describeAudiogram(found), 'data-definition': 'audiogram'},
+  svg('rect', {class: 'track', width: 64, height: 32, rx: 3}),
+  svg('path', {class: 'curve', d: `M${line}`, style: {stroke: profileColour(profile)}}),
+  svg('title', {}, describeAudiogram(found)));
+}

@@ -7,10 +7,23 @@ const ARRAY_TYPES = {
   i4: Int32Array, f4: Float32Array, f8: Float64Array,
 };
 
-const COLUMNS = new Map(DATA.columns.map((column) => [column.name, column]));
-const CLIP_OF_ROW = decodeArray(DATA.clips);
+const COLUMNS = new Map(DATA.columns.map((column, i) => [column.name, lazyColumn(column, i)]));
+const CLIP_OF_ROW = decodeArray(heavyData('clips'));
 const CLIPS_WITH_AUDIO = new Set(DATA.clips_with_audio);
 const ROWS_OF_CLIP = groupRows(CLIP_OF_ROW, DATA.n_clips);
+
+/** What an element of the page holds; null without it. */
+function heavyData(name) {
+  const element = byId(`data-${name}`);
+  return element === null ? null : JSON.parse(element.textContent);
+}
+
+/** A column whose values are read when they are first needed: there may be a hundred. */
+function lazyColumn(column, i) {
+  let values;
+  Object.defineProperty(column, 'values', {get: () => (values ??= heavyData(`column-${i}`))});
+  return column;
+}
 
 function decodeBase64(text) {
   const binary = atob(text);
@@ -71,19 +84,49 @@ function groupRows(clipOfRow, nClips) {
   return groups;
 }
 
+const heavy = {};
+
+/** A column of texts beside the table: of a row, or null. */
+function besideAt(name, row) {
+  if (!(name in heavy)) heavy[name] = heavyData(name);
+  const column = heavy[name];
+  if (column === null) return null;
+  column.decoded ??= decodeArray(column.array);
+  return column.dictionary[column.decoded[row]];
+}
+
 /** The word alignment of a row: a string of "=", "s", "d" and "i". */
-function operationsAt(row) {
-  DATA.operations.decoded ??= decodeArray(DATA.operations.array);
-  return DATA.operations.dictionary[DATA.operations.decoded[row]];
+const operationsAt = (row) => besideAt('operations', row);
+
+/** Confidence of each recognised word of a row; null when the table has none. */
+function confidencesAt(row) {
+  const letters = besideAt('confidences', row);
+  if (letters === null) return null;
+  return [...letters].map((letter) => (letter === '~' ? NaN : (letter.charCodeAt(0) - 33) / 92));
 }
 
 const hasAudio = (row) => CLIPS_WITH_AUDIO.has(CLIP_OF_ROW[row]);
 
-/** Audio and pictures of a clip, by profile; null when the page does not hold them. */
+/** Audio of a clip, by profile; null when there is none. */
 function audioOfClip(clip) {
+  if (!CLIPS_WITH_AUDIO.has(clip)) return null;
+  if (DATA.audio_source === 'server') return audioFromServer(clip);
   const element = byId(`clip-${clip}`);
-  if (element === null) return null;
   return new Map(JSON.parse(element.textContent).profiles.map((audio) => [audio.profile, audio]));
+}
+
+/** What the server has of a clip: addresses, and figures from the table. */
+function audioFromServer(clip) {
+  const figure = (name, row) => {
+    const value = COLUMNS.has(name) ? valueAt(name, row) : null;
+    return isMissing(value) ? null : value;
+  };
+  return new Map(ROWS_OF_CLIP[clip].map((row) => [textAt('profile_name', row), {
+    profile: textAt('profile_name', row),
+    flac: `audio/${row}.flac`, spectrogram: `spectrogram/${row}.png`, in_folder: true,
+    seconds: figure('audio_duration_s', row),
+    rms_dbfs: figure('audio_level_dbfs', row), peak_dbfs: figure('audio_peak_dbfs', row),
+  }]));
 }
 
 /** A row by its address, "<clip>@<profile>", among those of a model; -1 when there is none. */

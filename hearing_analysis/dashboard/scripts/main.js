@@ -1,7 +1,8 @@
 // Start the page: read the address, start every panel, listen to the keyboard.
 
-const STARTS = [startToolbar, startFilter, startTooltips, startOverview, startAudiogram,
-  chooseFirst, startSamples, startSample, startMap, startKeyboard, startPrinting];
+const STARTS = [startViews, startToolbar, startFilter, startTooltips, startOverview, startAudiogram,
+  chooseFirst, startSamples, startChips, startSample, startMap, startClusters, startRelation, startWords,
+  startInsights, startCompare, startKeyboard, startPrinting, showView, showTable];
 
 /** Without a sample in the address, begin with the first of the table that can be heard. */
 function chooseFirst() {
@@ -27,6 +28,11 @@ function isTyping(target) {
 }
 
 function keyAction({key, target}) {
+  if (state.view === 'map' && key === 'l') return () => setState({tool: 'lasso'});
+  if (state.view === 'map' && key === 'b') return () => setState({tool: 'box'});
+  if (state.view === 'map' && key === 'm') return () => setState({tool: 'pan'});
+  if (key === 'Escape' && isSelected()) return clearSelection;
+  if (byId('sample').hidden) return null;
   if (key === 'ArrowLeft') return () => stepClip(-1);
   if (key === 'ArrowRight') return () => stepClip(1);
   if (key >= '1' && key <= '9') return () => chooseProfile(Number(key) - 1);
@@ -70,7 +76,7 @@ function chooseProfile(position) {
 function startPrinting() {
   const print = (printing) => () => {
     document.documentElement.toggleAttribute('data-printing', printing);
-    drawMap();
+    if (state.view === 'map') drawMap();
   };
   window.addEventListener('beforeprint', print(true));
   window.addEventListener('afterprint', print(false));
@@ -79,7 +85,7 @@ function startPrinting() {
 function start() {
   Object.assign(state, readAddress());
   for (const step of STARTS) step();
-  window.addEventListener('resize', () => showOverview());
+  window.addEventListener('resize', () => { if (state.view === 'overview') showOverview(); });
 }
 
 try {

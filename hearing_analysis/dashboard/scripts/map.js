@@ -3,26 +3,38 @@
 const CELL = 24; // side of a hit-test cell and radius of the hit test, in CSS pixels
 const REACH = 12;
 
+const LATENT = heavyData('latent');
+const PROJECTIONS = new Map(LATENT.projections.map((projection) => [projection.key, projection]));
+const SIZES = [0.7, 1, 1.35, 1.75]; // of a point, by quarters of the size column
+const MANY = 20000; // points, from which pixels are set by hand
+const MAX_ARROWS = 400; // clips; more would hide what they point at
+
 const plot = {
   width: 0, height: 0, radius: 4,
   zoom: 1, centre: {x: 0, y: 0}, // what part is shown
   left: new Float32Array(DATA.n_rows), top: new Float32Array(DATA.n_rows), // places on screen
   cells: new Map(),
   scale: null,
+  sizes: null, // step of each row, when a column sets the size
   waiting: null, // a frame that has been asked for
 };
 
 function drawMap() {
   const context = fitCanvas(byId('map'));
   plot.scale = colourScale(state.colour, view.modelRows);
+  plot.sizes = sizeSteps();
   placePoints();
   const order = scatteredOrder(view.modelRows);
   const {colours, binOf, nNamed} = plot.scale;
   const [chosen, unchosen] = partition(order, (row) => view.active[row]);
   const [named, others] = partition(chosen, (row) => binOf(row) < nNamed);
-  drawPoints(context, unchosen, [cssColour('--unselected')], () => 0, null);
-  drawPoints(context, others, colours, binOf, cssColour('--point-edge'));
-  drawPoints(context, named, colours, binOf, cssColour('--point-edge'));
+  const draw = order.length > MANY ? drawDense : drawPoints;
+  const layers = [
+    {rows: unchosen, colours: [cssColour('--unselected')], binOf: () => 0, edge: null},
+    {rows: others, colours, binOf, edge: cssColour('--point-edge')},
+    {rows: named, colours, binOf, edge: cssColour('--point-edge')},
+  ];
+  draw(context, layers);
   plot.cells = hitCells(view.rows);
   drawOverlay();
 }
@@ -51,7 +63,7 @@ function fitCanvas(canvas) {
 
 /** Screen place of every point: one scale for both axes, the middle of the cloud in the middle. */
 function placePoints() {
-  const [xs, ys] = [numbersOf('x'), numbersOf('y')];
+  const [xs, ys] = mapCoordinates(state.projection);
   const [spanX, spanY] = [extent(xs), extent(ys)];
   plot.radius = pointRadius(view.modelRows.length);
   const margin = 2 * (plot.radius + 8);
@@ -65,6 +77,38 @@ function placePoints() {
     plot.top[row] = plot.height / 2 - (ys[row] - middleY) * scale;
   }
   plot.unitsPerPixel = 1 / scale;
+  plot.origin = {x: middleX, y: middleY};
+}
+
+/** Coordinates of every row on a map. */
+function mapCoordinates(key) {
+  const projection = PROJECTIONS.get(key);
+  projection.decoded ??= [decodeArray(projection.x), decodeArray(projection.y)];
+  return projection.decoded;
+}
+
+/** Where a place on screen lies on the map. */
+const toMap = (left, top) => [
+  plot.origin.x + (left - plot.width / 2) * plot.unitsPerPixel,
+  plot.origin.y - (top - plot.height / 2) * plot.unitsPerPixel,
+];
+
+const toScreen = ([x, y]) => [
+  plot.width / 2 + (x - plot.origin.x) / plot.unitsPerPixel,
+  plot.height / 2 - (y - plot.origin.y) / plot.unitsPerPixel,
+];
+
+/** Which of `SIZES` each point has; null when all are alike. */
+function sizeSteps() {
+  if (!state.size) return null;
+  const values = numbersOf(state.size);
+  const {low, high} = clippedDomain(values, view.modelRows);
+  const steps = new Uint8Array(DATA.n_rows);
+  for (const row of view.modelRows) {
+    const share = (values[row] - low) / (high - low || 1);
+    steps[row] = share > 0 ? Math.min(Math.floor(share * SIZES.length), SIZES.length - 1) : 0;
+  }
+  return steps;
 }
 
 function extent(values) {
@@ -88,59 +132,139 @@ function scatteredOrder(rows) {
 
 const greatestCommonDivisor = (a, b) => (b ? greatestCommonDivisor(b, a % b) : a);
 
-/** Stamp a ready picture for each point, one per shape and colour: fast for 10^5 of them. */
-function drawPoints(context, rows, colours, binOf, edge) {
-  const profileColumn = COLUMNS.get('profile_name');
-  const profileCodes = arrayOf(profileColumn);
-  const stamps = [];
-  const side = Math.ceil(3 * plot.radius + 2);
-  for (const row of rows) {
-    const bin = binOf(row);
-    const key = profileCodes[row] * colours.length + bin;
-    stamps[key] ??= pointStamp(
-      profileColumn.values.dictionary[profileCodes[row]], side, colours[bin], edge);
-    context.drawImage(stamps[key], plot.left[row] - side / 2, plot.top[row] - side / 2, side, side);
+/** Stamp a ready picture for each point, one per shape, size and colour. */
+function drawPoints(context, layers) {
+  for (const layer of layers) {
+    const stampOf = stamps(layer);
+    for (const row of layer.rows) {
+      const {canvas, side} = stampOf(row);
+      context.drawImage(canvas, plot.left[row] - side / 2, plot.top[row] - side / 2, side, side);
+    }
   }
 }
 
-function pointStamp(profile, side, colour, edge) {
+/** The same for 10^5 points: copy the opaque pixels of the pictures into one image. */
+function drawDense(context, layers) {
+  const {width, height} = context.canvas;
+  const image = context.createImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  const density = window.devicePixelRatio || 1;
+  for (const layer of layers) {
+    const stampOf = stamps(layer);
+    for (const row of layer.rows) {
+      const stamp = stampOf(row);
+      stamp.pixels ??= opaquePixels(stamp.canvas);
+      const left = Math.round(plot.left[row] * density);
+      const top = Math.round(plot.top[row] * density);
+      for (const {dx, dy, colour} of stamp.pixels) {
+        const [x, y] = [left + dx, top + dy];
+        if (x >= 0 && x < width && y >= 0 && y < height) pixels[y * width + x] = colour;
+      }
+    }
+  }
+  context.putImageData(image, 0, 0);
+}
+
+/** Pixels of a picture that are more than half opaque, seen from its middle. */
+function opaquePixels(canvas) {
+  const {width, height} = canvas;
+  const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
+  const colours = new Uint32Array(data.buffer);
+  const found = [];
+  for (let i = 0; i < colours.length; i++) {
+    if (data[4 * i + 3] < 128) continue;
+    data[4 * i + 3] = 255;
+    found.push({dx: (i % width) - (width >> 1), dy: Math.floor(i / width) - (height >> 1), colour: colours[i]});
+  }
+  return found;
+}
+
+/** The picture of each row of a layer, made when it is first needed. */
+function stamps({colours, binOf, edge}) {
+  const profileColumn = COLUMNS.get('profile_name');
+  const profileCodes = arrayOf(profileColumn);
+  const made = [];
+  return (row) => {
+    const bin = binOf(row);
+    const step = plot.sizes === null ? 1 : plot.sizes[row];
+    const key = (profileCodes[row] * colours.length + bin) * SIZES.length + step;
+    return made[key] ??= pointStamp(profileColumn.values.dictionary[profileCodes[row]],
+      plot.radius * SIZES[step], colours[bin], edge);
+  };
+}
+
+function pointStamp(profile, radius, colour, edge) {
+  const side = Math.ceil(3 * radius + 2);
   const density = window.devicePixelRatio || 1;
   const canvas = el('canvas', {width: side * density, height: side * density});
   const context = canvas.getContext('2d');
   context.scale(density, density);
   context.translate(side / 2, side / 2);
-  const path = new Path2D(shapePath(profile, plot.radius));
+  const path = new Path2D(shapePath(profile, radius));
   context.fillStyle = colour;
   context.fill(path);
-  if (edge !== null && plot.radius > 2) {
+  if (edge !== null && radius > 2) {
     context.strokeStyle = edge;
     context.lineWidth = 0.75;
     context.stroke(path);
   }
-  return canvas;
+  return {canvas, side};
 }
 
-/** Rings and the line that joins one clip's profiles, on a canvas of its own. */
+/** Rings, arrows and what is being drawn, on a canvas of its own. */
 function drawOverlay(hovered = -1) {
   const context = fitCanvas(byId('map-overlay'));
   const selected = selectedRow();
-  context.strokeStyle = cssColour('--ink');
+  context.strokeStyle = context.fillStyle = cssColour('--ink');
+  if (state.arrows) drawArrows(context);
   if (selected >= 0) {
-    const rows = ROWS_OF_CLIP[CLIP_OF_ROW[selected]]
-      .filter((row) => valueAt('model', row) === state.model);
-    joinRows(context, rows);
+    const rows = rowsOfClip(CLIP_OF_ROW[selected]);
+    clipArrows(context, rows, 1.2);
     for (const row of rows) ring(context, row, row === selected ? 2.5 : 1);
   }
   if (hovered >= 0) ring(context, hovered, 1.5);
+  drawLasso(context);
 }
 
-function joinRows(context, rows) {
-  context.lineWidth = 1;
-  context.setLineDash([3, 3]);
+const rowsOfClip = (clip) =>
+  ROWS_OF_CLIP[clip].filter((row) => valueAt('model', row) === state.model);
+
+/** Arrows of the clips in view, from the reference profile to the others. */
+function drawArrows(context) {
+  const clips = [...new Set(Array.from(view.rows, (row) => CLIP_OF_ROW[row]))];
+  const step = Math.max(1, clips.length / MAX_ARROWS);
+  context.globalAlpha = 0.35;
+  for (let i = 0; i < clips.length; i += step) {
+    clipArrows(context, rowsOfClip(clips[Math.floor(i)]).filter((row) => view.active[row]
+      || textAt('profile_name', row) === DATA.reference_profile), 0.8);
+  }
+  context.globalAlpha = 1;
+}
+
+/** Arrows from a clip's reference point to its others; a plain line where there is no reference. */
+function clipArrows(context, rows, width) {
+  const from = rows.find((row) => textAt('profile_name', row) === DATA.reference_profile) ?? rows[0];
+  context.lineWidth = width;
+  for (const row of rows) {
+    if (row !== from) arrow(context, plot.left[from], plot.top[from], plot.left[row], plot.top[row]);
+  }
+}
+
+function arrow(context, x0, y0, x1, y1) {
+  const length = Math.hypot(x1 - x0, y1 - y0);
+  const gap = plot.radius + 5;
+  if (length < 2 * gap) return;
+  const [ux, uy] = [(x1 - x0) / length, (y1 - y0) / length];
+  const [tipX, tipY] = [x1 - ux * gap, y1 - uy * gap];
   context.beginPath();
-  for (const row of rows) context.lineTo(plot.left[row], plot.top[row]);
+  context.moveTo(x0 + ux * gap, y0 + uy * gap);
+  context.lineTo(tipX, tipY);
   context.stroke();
-  context.setLineDash([]);
+  context.beginPath();
+  context.moveTo(tipX, tipY);
+  context.lineTo(tipX - 7 * ux - 3.5 * uy, tipY - 7 * uy + 3.5 * ux);
+  context.lineTo(tipX - 7 * ux + 3.5 * uy, tipY - 7 * uy - 3.5 * ux);
+  context.fill();
 }
 
 function ring(context, row, width) {

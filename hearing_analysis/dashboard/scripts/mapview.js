@@ -1,29 +1,54 @@
-// The map panel: colour menu, legend, hovering, clicking, zooming.
+// The map panel: menus, tools, legend, hovering, clicking, zooming.
 
-const COLOUR_GROUPS = [
-  {label: 'Errors', holds: (name) => /^(word|character)_|^ctc_loss$/.test(name)},
-  {label: 'Sample',
-    holds: (name) => ['profile_name', 'split', 'cluster', 'truncated'].includes(name)},
-  {label: 'Audio', holds: (name) => name.startsWith('audio_')},
-  {label: 'Text', holds: (name) => name.startsWith('text_')},
-  {label: 'Profile', holds: (name) => name.startsWith('profile_')},
-  {label: 'Clip', holds: (name) => name.startsWith('clip_')},
-  {label: 'Other', holds: (name) => name !== 'sample_id'},
+const TOOLS = [
+  {key: 'pan', label: 'Move', title: 'Drag moves the map, a click selects'},
+  {key: 'lasso', label: 'Lasso', title: 'Drag around samples to select them (L)'},
+  {key: 'box', label: 'Box', title: 'Drag over samples to select them (B)'},
 ];
+const MAP_KEYS = [...FILTER_KEYS, 'colour', 'size', 'projection', 'theme'];
 
 function startMap() {
   byId('map-title').replaceChildren(term('Map', 'map'));
-  fillColourMenu();
+  byId('projection').append(...LATENT.projections.map(({key, label}) => option(key, label)));
+  bindSelect(byId('projection'), 'projection');
+  const names = [...COLUMNS.keys()].filter((name) => name !== 'sample_id');
+  bindColumnMenu('colour', 'colour', names);
+  bindColumnMenu('size', 'size', names.filter((name) => COLUMNS.get(name).role === 'number'),
+    {none: 'all alike'});
+  bindColumnMenu('hover', 'hover', names, {none: 'colour'});
+  startTools();
   followPointer(byId('map-overlay'));
   byId('zoom-in').addEventListener('click', () => zoomBy(1.5));
   byId('zoom-out').addEventListener('click', () => zoomBy(1 / 1.5));
-  byId('zoom-reset').addEventListener('click', () => {
-    Object.assign(plot, {zoom: 1, centre: {x: 0, y: 0}});
-    drawMap();
+  byId('zoom-reset').addEventListener('click', resetZoom);
+  onChange(['projection'], () => {
+    resetZoom();
+    if (state.lasso && parseLasso(state.lasso).key !== state.projection) setState({lasso: ''});
   });
-  onChange([...FILTER_KEYS, 'colour', 'theme'], showMap);
-  onChange(['sample'], () => drawOverlay());
-  new ResizeObserver(showMap).observe(byId('plot'));
+  drawView('map', MAP_KEYS, showMap);
+  onChange(['sample', 'arrows', 'tool'], () => { if (state.view === 'map') drawOverlay(); });
+  new ResizeObserver(() => { if (state.view === 'map') showMap(); }).observe(byId('plot'));
+}
+
+function startTools() {
+  byId('tools').append(...TOOLS.map(({key, label, title}) => el('button', {
+    type: 'button', class: 'quiet', title, 'data-tool': key, onclick: () => setState({tool: key}),
+  }, label)));
+  byId('arrows').addEventListener('click', () => setState({arrows: state.arrows ? '' : 'all'}));
+  const show = () => {
+    for (const button of byId('tools').children) {
+      button.setAttribute('aria-pressed', String(button.dataset.tool === state.tool));
+    }
+    byId('arrows').setAttribute('aria-pressed', String(Boolean(state.arrows)));
+    byId('map-overlay').dataset.tool = state.tool;
+  };
+  onChange(['tool', 'arrows'], show);
+  show();
+}
+
+function resetZoom() {
+  Object.assign(plot, {zoom: 1, centre: {x: 0, y: 0}});
+  if (state.view === 'map') drawMap();
 }
 
 function showMap() {
@@ -36,24 +61,6 @@ function showMap() {
   byId('map-overlay').setAttribute('aria-label',
     `${plural(view.rows.length, 'sample')} coloured by ${column.description.label}; `
     + 'choose one here or in the table.');
-}
-
-function fillColourMenu() {
-  const select = byId('colour');
-  const rest = new Set(COLUMNS.keys());
-  for (const {label, holds} of COLOUR_GROUPS) {
-    const names = [...rest].filter(holds);
-    names.forEach((name) => rest.delete(name));
-    if (names.length) select.append(el('optgroup', {label}, names.map((name) =>
-      option(name, COLUMNS.get(name).description.label))));
-  }
-  select.addEventListener('change', () => setState({colour: select.value}));
-  const show = () => {
-    select.value = state.colour;
-    select.dataset.definition = state.colour;
-  };
-  onChange(['colour'], show);
-  show();
 }
 
 function numericLegend({column, low, high, least, most, empty}) {
@@ -83,22 +90,28 @@ function shapeLegend(coloured) {
     el('span', {}, profileSign(profile, 4), profile)));
 }
 
-/** Hover shows, a click selects, dragging moves, ctrl and the wheel (or a pinch) zooms. */
+/** Hover shows, a click selects, dragging moves or draws, ctrl and the wheel (a pinch) zooms. */
 function followPointer(canvas) {
   let grip = null;
   canvas.addEventListener('pointerdown', (event) => {
     grip = {x: event.offsetX, y: event.offsetY, moved: false};
+    if (state.tool !== 'pan') {
+      if (event.isTrusted) canvas.setPointerCapture(event.pointerId);
+      beginLasso(event);
+    }
   });
   canvas.addEventListener('pointermove', (event) => {
-    if (grip && event.buttons) dragMap(grip, event);
+    if (grip && event.buttons && state.tool !== 'pan') extendLasso(grip, event);
+    else if (grip && event.buttons) dragMap(grip, event);
     else hoverAt(event);
   });
   canvas.addEventListener('pointerup', (event) => {
     if (grip && !grip.moved) selectRow(rowAt(event.offsetX, event.offsetY));
+    else if (grip && state.tool !== 'pan') finishLasso();
     grip = null;
   });
   canvas.addEventListener('pointerleave', () => {
-    grip = null;
+    if (state.tool === 'pan') grip = null;
     byId('map-tip').hidden = true;
     drawOverlay();
   });
@@ -145,7 +158,7 @@ function hoverAt({offsetX, offsetY}) {
 }
 
 function tipContent(row) {
-  const {column} = plot.scale;
+  const column = COLUMNS.get(state.hover || plot.scale.column.name);
   const figures = [`WER ${percent(valueAt('word_error_rate', row))}`];
   if (!['word_error_rate', 'profile_name', 'id'].includes(column.name)) {
     const value = columnText(column, valueAt(column.name, row), true);
@@ -154,8 +167,8 @@ function tipContent(row) {
   const profile = textAt('profile_name', row);
   return [
     el('strong', {}, profileSign(profile, 4), `${profile} · ${textAt('id', row)}`),
-    el('span', {}, textAt('reference', row)),
-    el('span', {class: 'heard'}, textAt('hypothesis', row) || 'nothing recognised'),
+    el('span', {}, shorten(textAt('reference', row), 200)),
+    el('span', {class: 'heard'}, shorten(textAt('hypothesis', row), 200) || 'nothing recognised'),
     el('small', {}, figures.join(' · ')),
   ];
 }

@@ -17,9 +17,7 @@ function clearPlayers() {
 /** An <audio> element for embedded audio, following `playhead` over the spectrogram. */
 function addPlayer(embedded, playhead) {
   const {profile} = embedded;
-  const address = URL.createObjectURL(
-    new Blob([decodeBase64(embedded.flac)], {type: 'audio/flac'}));
-  sound.addresses.push(address);
+  const address = soundAddress(embedded);
   const audio = el('audio', {
     controls: true, preload: 'auto', src: address, 'data-profile': profile,
     'aria-label': `Clip under profile ${profile}`,
@@ -31,9 +29,16 @@ function addPlayer(embedded, playhead) {
   return audio;
 }
 
+function soundAddress({flac, in_folder: outside}) {
+  if (outside) return flac;
+  const address = URL.createObjectURL(new Blob([decodeBase64(flac)], {type: 'audio/flac'}));
+  sound.addresses.push(address);
+  return address;
+}
+
 /** Gain that brings a clip to the target level without clipping. */
 function matchingGain({rms_dbfs: rms, peak_dbfs: peak}) {
-  return rms === null ? 0 : Math.min(TARGET_DBFS - rms, -HEADROOM_DB - peak);
+  return rms === null || peak === null ? 0 : Math.min(TARGET_DBFS - rms, -HEADROOM_DB - peak);
 }
 
 /** Play or pause a profile, going on where another profile is. */
@@ -96,7 +101,7 @@ function setMatched(matched) {
 
 /** Once levels have been matched, sound goes through a gain; until then it is left alone. */
 function routeThroughGain(profile) {
-  if (sound.context === null) return;
+  if (sound.context === null || DATA.audio_source === 'folder') return;
   const player = players.get(profile);
   if (player.gain === null) {
     player.gain = sound.context.createGain();

@@ -27,7 +27,7 @@ function startSample() {
     const sameClip = row >= 0 && byId('sample').dataset.clip === String(CLIP_OF_ROW[row]);
     if (sameClip) markSelectedCard();
     else showSample();
-    bringIntoView();
+    if (!byId('sample').hidden) bringIntoView();
   });
   showSample();
 }
@@ -53,7 +53,7 @@ function showSample() {
   section.replaceChildren(
     sampleHead(row, embedded),
     el('div', {class: 'cards'}, DATA.profiles.map((profile) => card(clip, profile, embedded))),
-    columnsTable(clip));
+    columnsTable(clip), neighboursView(row) ?? '');
   markSelectedCard();
 }
 
@@ -64,9 +64,10 @@ function sampleHead(row, embedded) {
   return el('header', {class: 'sample-head'},
     el('div', {},
       el('p', {class: 'facts'}, facts.join(' · ')),
-      el('h2', {class: 'sentence'}, textAt('sentence', row) || '(no sentence)')),
+      el('h2', {class: 'sentence', title: 'As the corpus spells it'},
+        shorten(textAt('sentence', row), 1000) || '(no sentence)')),
     el('div', {class: 'sample-tools'},
-      embedded ? matchControl() : null,
+      embedded && DATA.audio_source !== 'folder' ? matchControl() : null,
       el('button', {type: 'button', class: 'quiet', onclick: () => stepClip(-1)}, '← Previous'),
       el('button', {type: 'button', class: 'quiet', onclick: () => stepClip(1)}, 'Next →')));
 }
@@ -83,7 +84,7 @@ function card(clip, profile, embedded) {
   const own = rows.find((row) => valueAt('model', row) === state.model) ?? -1;
   return el('article', {class: 'card', 'data-profile': profile, 'data-row': own,
     onclick: () => selectRow(own)},
-  el('h3', {}, profileSign(profile), profile),
+  el('h3', {class: 'card-head'}, el('span', {}, profileSign(profile), profile), smallAudiogram(profile)),
   rows.length ? rows.map(heardBy) : el('p', {class: 'note'}, 'Not evaluated under this profile.'),
   soundOf(profile, embedded));
 }
@@ -104,22 +105,22 @@ function heardBy(row) {
 
 function soundOf(profile, embedded) {
   if (embedded === null) {
-    return el('p', {class: 'note'}, `No audio of this clip in the page, which holds that of ${
+    return el('p', {class: 'note'}, `No audio of this clip here; there is that of ${
       count(DATA.clips_with_audio.length)} of ${plural(DATA.n_clips, 'clip')}.`);
   }
   const audio = embedded.get(profile);
   if (!audio) return el('p', {class: 'note'}, 'The analysis table has no audio of this profile.');
   const playhead = el('span', {class: 'playhead', hidden: true});
-  const level = audio.rms_dbfs === null ? 'Silence as stored.'
+  const level = audio.rms_dbfs === null ? 'Level as stored: silence, or not measured.'
     : `${fixed(audio.rms_dbfs, 1)} dBFS as stored.`;
   return el('div', {class: 'sound'},
     spectrogramView(audio, playhead), addPlayer(audio, playhead),
     el('p', {class: 'note level', 'data-definition': 'level'}, level));
 }
 
-function spectrogramView({profile, spectrogram, seconds}, playhead) {
+function spectrogramView({profile, spectrogram, seconds, in_folder}, playhead) {
   const picture = el('img', {
-    src: `data:image/png;base64,${spectrogram}`, alt: `Log-mel spectrogram, profile ${profile}`,
+    src: in_folder ? spectrogram : `data:image/png;base64,${spectrogram}`, alt: `Log-mel spectrogram, profile ${profile}`,
     draggable: 'false',
   });
   const frame = el('div', {class: 'frame', onclick: (event) => {
@@ -131,7 +132,7 @@ function spectrogramView({profile, spectrogram, seconds}, playhead) {
       el('span', {style: {bottom: `${100 * mel(hz) / mel(HIGHEST_HZ)}%`}},
         hz < 1000 ? String(hz) : `${hz / 1000}k`))),
     frame,
-    el('figcaption', {}, el('span', {}, `0–${fixed(seconds, 1)} s, Hz`), levelScale()));
+    el('figcaption', {}, el('span', {}, isMissing(seconds) ? 'Hz' : `0–${fixed(seconds, 1)} s, Hz`), levelScale()));
 }
 
 const mel = (hz) => 2595 * Math.log10(1 + hz / 700);

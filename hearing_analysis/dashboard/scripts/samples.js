@@ -1,47 +1,49 @@
-// The table of samples: sorted, filtered, a page at a time; a click selects.
+// The table of samples: sorted, filtered; only the lines in sight are in the document.
 
-const PAGE_ROWS = 50;
+const LINE = 46; // pixels of a line, whatever it holds
+const SPARE = 8; // lines drawn above and below those in sight
 const TABLE_COLUMNS = ['id', 'profile_name', 'hypothesis', 'word_error_rate',
   'character_error_rate', 'ctc_loss'];
 const HEADINGS = {
   hypothesis: 'Reference / hypothesis', word_error_rate: 'WER', character_error_rate: 'CER',
   audio_duration_s: 'Seconds',
 };
+const LIST_VIEWS = ['map', 'samples'];
 
-const listing = {rows: new Uint32Array(0), page: 0, columns: []};
+const listing = {rows: new Uint32Array(0), columns: [], first: -1, last: -1};
 
 function startSamples() {
-  bindSearch();
-  bindCheck('errors');
-  bindCheck('audible');
-  byId('page-back').addEventListener('click', () => turnPage(-1));
-  byId('page-forward').addEventListener('click', () => turnPage(1));
-  onChange([...FILTER_KEYS, 'sort', 'order'], () => { sortRows(); listing.page = 0; showTable(); });
-  onChange(['colour'], showTable);
+  byId('exports').append(...exportButtons());
+  startColumnMenu();
+  byId('rows').addEventListener('scroll', () => requestAnimationFrame(() => showLines()));
+  new ResizeObserver(() => showLines()).observe(byId('rows'));
+  onChange([...FILTER_KEYS, 'sort', 'order'], () => {
+    sortRows();
+    byId('rows').scrollTop = 0;
+    showTable();
+  });
+  onChange(['colour', 'columns', 'view'], showTable);
   onChange(['sample'], () => revealRow(selectedRow()));
   sortRows();
-  revealRow(selectedRow());
 }
 
-function bindSearch() {
-  const input = byId('search');
-  let waiting = 0;
-  input.addEventListener('input', () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => setState({search: input.value}), 150);
+function startColumnMenu() {
+  const select = byId('add-column');
+  select.append(option('', 'add or remove'));
+  for (const {label, names} of columnGroups([...COLUMNS.keys()].filter((name) =>
+    !['sentence', 'reference', 'sample_id', ...TABLE_COLUMNS].includes(name)))) {
+    select.append(el('optgroup', {label}, names.map((name) =>
+      option(name, COLUMNS.get(name).description.label))));
+  }
+  select.addEventListener('change', () => {
+    const chosen = extraColumns();
+    const others = chosen.filter((name) => name !== select.value);
+    setState({columns: (others.length < chosen.length ? others : [...chosen, select.value]).join(',')});
+    select.value = '';
   });
-  const show = () => { if (input.value !== state.search) input.value = state.search; };
-  onChange(['search'], show);
-  show();
 }
 
-function bindCheck(key) {
-  const box = byId(key);
-  box.addEventListener('change', () => setState({[key]: box.checked ? 'only' : ''}));
-  const show = () => { box.checked = state[key] !== ''; };
-  onChange([key], show);
-  show();
-}
+const extraColumns = () => state.columns.split(',').filter((name) => COLUMNS.has(name));
 
 /** Order the rows in view; equal and missing values keep the order of the table. */
 function sortRows() {
@@ -53,53 +55,63 @@ function sortRows() {
   });
 }
 
-const lastPage = () => Math.max(0, Math.ceil(listing.rows.length / PAGE_ROWS) - 1);
-
-function turnPage(step) {
-  listing.page = Math.min(Math.max(listing.page + step, 0), lastPage());
-  showTable();
-  byId('rows').scrollTop = 0;
-}
-
-/** Turn to the page that holds a row and bring it into sight, without moving the window. */
-function revealRow(row) {
-  const position = listing.rows.indexOf(row);
-  if (position >= 0) listing.page = Math.floor(position / PAGE_ROWS);
-  showTable();
-  const line = byId('table').querySelector('tr[aria-selected="true"]');
-  if (!line) return;
-  const box = byId('rows');
-  const head = byId('table').tHead.offsetHeight;
-  const [top, bottom] = [line.offsetTop - head, line.offsetTop + line.offsetHeight];
-  if (top < box.scrollTop) box.scrollTop = top;
-  else if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
-}
-
 function showTable() {
+  if (!LIST_VIEWS.includes(state.view)) return;
   listing.columns = tableColumns();
-  const start = listing.page * PAGE_ROWS;
-  const rows = listing.rows.slice(start, start + PAGE_ROWS);
-  byId('table').replaceChildren(
-    el('thead', {}, el('tr', {}, listing.columns.map(heading))),
-    el('tbody', {}, [...rows].map(sampleLine)));
-  byId('range').textContent = rangeText(start, rows.length);
-  byId('page-back').disabled = listing.page === 0;
-  byId('page-forward').disabled = listing.page === lastPage();
+  byId('range').textContent = rangeOfRows();
+  const table = byId('table');
+  table.setAttribute('aria-rowcount', listing.rows.length + 1);
+  table.replaceChildren(el('thead', {}, el('tr', {}, listing.columns.map(heading))), el('tbody'));
+  listing.first = -1;
+  showLines();
 }
 
-/** The fixed columns, the clip's duration, and the column the map is coloured by. */
+/** Draw the lines in sight, between two empty ones as high as all others. */
+function showLines() {
+  const box = byId('rows');
+  const body = byId('table').tBodies[0];
+  if (!body || !LIST_VIEWS.includes(state.view)) return;
+  const n = listing.rows.length;
+  const first = Math.max(0, Math.floor(box.scrollTop / LINE) - SPARE);
+  const last = Math.min(n, Math.ceil((box.scrollTop + box.clientHeight) / LINE) + SPARE);
+  if (first === listing.first && last === listing.last) return;
+  Object.assign(listing, {first, last});
+  body.replaceChildren(filler(first), ...Array.from(listing.rows.slice(first, last), sampleLine),
+    filler(n - last));
+}
+
+const filler = (nLines) => el('tr', {class: 'filler', 'aria-hidden': 'true', hidden: nLines === 0},
+  el('td', {colspan: listing.columns.length, style: {height: `${nLines * LINE}px`}}));
+
+/** Bring a row into sight, without moving the window. */
+function revealRow(row) {
+  const place = listing.rows.indexOf(row);
+  const box = byId('rows');
+  const head = byId('table').tHead?.offsetHeight ?? 0;
+  if (place >= 0) {
+    if (place * LINE < box.scrollTop) box.scrollTop = place * LINE;
+    else if ((place + 1) * LINE + head > box.scrollTop + box.clientHeight) {
+      box.scrollTop = (place + 1) * LINE + head - box.clientHeight;
+    }
+  }
+  listing.first = -1;
+  showLines();
+}
+
+/** The fixed columns and those that were added; beside the map few, its colour among them. */
 function tableColumns() {
-  const wanted = [...TABLE_COLUMNS, DATA.duration_column, 'split', state.colour];
+  const wanted = state.view === 'map'
+    ? [...TABLE_COLUMNS.slice(0, 4), state.colour, ...extraColumns()]
+    : [...TABLE_COLUMNS, DATA.duration_column, ...extraColumns(), 'split'];
   return [...new Set(wanted)].filter((name) => COLUMNS.has(name)
     && !['sentence', 'reference', 'sample_id'].includes(name)).map((name) => COLUMNS.get(name));
 }
 
-function rangeText(start, n) {
+function rangeOfRows() {
   const total = listing.rows.length;
   if (!total) return 'No sample passes the filters.';
   const all = view.modelRows.length;
-  const of = total < all ? ` (of ${count(all)})` : '';
-  return `${count(start + 1)}–${count(start + n)} of ${plural(total, 'sample')}${of}`;
+  return `${plural(total, 'sample')}${total < all ? ` of ${count(all)}` : ''}`;
 }
 
 function heading(column) {
@@ -139,7 +151,7 @@ function sampleCell(column, row) {
     return el('td', {class: 'profile'}, profileSign(profile, 4), profile);
   }
   if (name === 'hypothesis') {
-    return el('td', {class: 'texts'}, el('span', {}, textAt('reference', row)),
+    return el('td', {class: 'texts'}, el('span', {}, shorten(textAt('reference', row), 300)),
       el('span', {class: 'heard'}, markedHypothesis(row)));
   }
   const text = columnText(column, valueAt(name, row));
@@ -153,5 +165,5 @@ function clipCell(row) {
     el('button', {type: 'button', class: 'pick', title: textAt('id', row)},
       shortenMiddle(textAt('id', row), 17)),
     audible ? el('span', {class: 'audible', role: 'img', 'aria-label': 'has audio',
-      title: 'Audio is in this page'}, '♪') : null);
+      title: 'Its audio can be played'}, '♪') : null);
 }

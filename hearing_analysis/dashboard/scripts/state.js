@@ -3,24 +3,61 @@
 const ALL_SPLITS = 'all';
 
 const DEFAULTS = Object.freeze({
+  view: DATA.models.length > 1 ? 'compare' : 'overview',
   split: DATA.splits[0],
   model: DATA.models[0],
   hidden: '', // profiles switched off, separated by commas
-  colour: 'word_error_rate',
-  sort: 'word_error_rate',
-  order: 'descending',
   search: '',
   errors: '',
   audible: '',
+  where: '', // conditions on columns, as JSON
+  lasso: '', // a polygon on the map: projection, then its corners
+  clips: '', // only these clips, by number
   sample: '',
+  colour: 'word_error_rate',
+  size: '',
+  hover: '',
+  projection: 'table',
+  tool: 'pan',
+  arrows: '',
+  sort: 'word_error_rate',
+  order: 'descending',
+  columns: '', // further columns of the table, separated by commas
+  metric: 'wer',
+  by: COLUMNS.has('text_word_count') ? 'text_word_count' : 'profile_name',
+  and: '', // a second column makes a heat map
+  per: 'profile_name',
+  bins: '6',
+  words: 'lost',
+  first: DATA.models[0],
+  second: DATA.models[1] ?? '',
   theme: '',
 });
 
+const isColumn = (value) => COLUMNS.has(value);
+const isModel = (value) => DATA.models.includes(value);
+const isColumnOrNone = (value) => value === '' || COLUMNS.has(value);
 const ALLOWED = {
+  view: (value) => VIEW_KEYS.includes(value) && hasView(value),
   split: (value) => value === ALL_SPLITS || DATA.splits.includes(value),
-  model: (value) => DATA.models.includes(value),
-  colour: (value) => COLUMNS.has(value),
-  sort: (value) => COLUMNS.has(value),
+  model: isModel,
+  first: isModel,
+  second: isModel,
+  where: (value) => parseConditions(value) !== null,
+  lasso: (value) => value === '' || parseLasso(value) !== null,
+  clips: (value) => /^(\d+(,\d+)*)?$/.test(value),
+  colour: isColumn,
+  size: isColumnOrNone,
+  hover: isColumnOrNone,
+  sort: isColumn,
+  by: isColumn,
+  and: isColumnOrNone,
+  per: (value) => ['', 'profile_name', 'split'].includes(value),
+  projection: (value) => PROJECTIONS.has(value),
+  tool: (value) => TOOLS.some(({key}) => key === value),
+  metric: (value) => METRICS.has(value),
+  bins: (value) => /^([2-9]|1\d|20)$/.test(value),
+  words: (value) => WORD_ORDERS.some(({key}) => key === value),
   order: (value) => value === 'ascending' || value === 'descending',
   theme: (value) => value === 'light' || value === 'dark',
 };
@@ -51,6 +88,7 @@ function readAddress() {
     const value = given.get(key);
     if (value !== null && (ALLOWED[key]?.(value) ?? true)) next[key] = value;
   }
+  if (!hasView(next.view)) next.view = 'overview';
   return next;
 }
 

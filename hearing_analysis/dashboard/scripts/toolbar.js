@@ -1,5 +1,9 @@
 // Header and filters: split, model, profiles, theme.
 
+const AUDIO_PLACES = {
+  page: 'in this page', folder: 'in the folder “audio” beside this page', server: 'served on this machine',
+};
+
 function startToolbar() {
   const {n_clips: nClips, n_rows: nRows, profiles, models} = DATA;
   byId('subtitle').append(
@@ -7,13 +11,16 @@ function startToolbar() {
     `${plural(nRows, 'sample')}, recognised by ${models.join(' and ')}.`,
   );
   byId('footer').textContent = `hearing-analysis ${DATA.version}. Audio of `
-    + `${count(DATA.clips_with_audio.length)} of ${plural(nClips, 'clip')} is in this page; `
+    + `${count(DATA.clips_with_audio.length)} of ${plural(nClips, 'clip')} is ${AUDIO_PLACES[DATA.audio_source]}; `
     + 'nothing is loaded from the network.';
   fillSelect('split', [...DATA.splits, ALL_SPLITS]);
   fillSelect('model', models);
   byId('model-field').hidden = models.length === 1;
   byId('profiles').append(...profiles.map(profileButton));
   startTheme();
+  bindSearch();
+  bindCheck('errors');
+  bindCheck('audible');
   onChange(['hidden'], showHidden);
   showHidden();
 }
@@ -57,7 +64,30 @@ function startTheme() {
     byId('theme').setAttribute('aria-label', `Switch to ${isDark() ? 'light' : 'dark'} colours`);
   };
   byId('theme').addEventListener('click', () => setState({theme: isDark() ? 'light' : 'dark'}));
-  prefersDark.addEventListener('change', () => { show(); drawMap(); });
+  prefersDark.addEventListener('change', () => {
+    show();
+    if (state.view === 'map') drawMap();
+  });
   onChange(['theme'], show);
+  show();
+}
+
+function bindSearch() {
+  const input = byId('search');
+  let waiting = 0;
+  input.addEventListener('input', () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => setState({search: input.value}), 150);
+  });
+  const show = () => { if (input.value !== state.search) input.value = state.search; };
+  onChange(['search'], show);
+  show();
+}
+
+function bindCheck(key) {
+  const box = byId(key);
+  box.addEventListener('change', () => setState({[key]: box.checked ? 'only' : ''}));
+  const show = () => { box.checked = state[key] !== ''; };
+  onChange([key], show);
   show();
 }

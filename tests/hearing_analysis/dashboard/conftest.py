@@ -58,9 +58,12 @@ class Built:
 
     def column(self, name: str) -> list[Any]:
         """Values of a column, decoded as the page does."""
-        return decode_column(
-            next(c["values"] for c in self.content["columns"] if c["name"] == name)
-        )
+        names = [column["name"] for column in self.content["columns"]]
+        return decode_column(self.heavy(f"column-{names.index(name)}"))
+
+    def heavy(self, name: str) -> Any:
+        """What the page reads when it is first needed."""
+        return json.loads(self.blocks[f"data-{name}"])
 
     def group(self, split: str, profile: str) -> dict[str, Any]:
         groups = self.content["overview"]
@@ -69,6 +72,22 @@ class Built:
     def samples(self, split: str, profile: str) -> list[Row]:
         mine = [row for row in self.rows if row["profile_name"] == profile]
         return [row for row in mine if split in ("all", row["split"])]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The one sentence on standard error."""
+        lines = self.err.strip().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("error: "), self.err
+        return lines[0].removeprefix("error: ")
 
 
 class Browser:
@@ -82,12 +101,49 @@ class Browser:
         for flag in (*FLAGS, f"--user-data-dir={profile}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.downloads = profile / "downloads"
+        options.add_experimental_option(
+            "prefs", {"download.default_directory": str(self.downloads)}
+        )
         self.driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
         self.driver.set_script_timeout(30)
+        self.driver.set_window_size(1280, 900)
 
     def open(self, page: Path, state: str = "") -> None:
         self.driver.get("about:blank")  # else only the part behind "#" would change
         self.driver.get(page.resolve().as_uri() + (f"#{state}" if state else ""))
+
+    def visit(self, address: str) -> None:
+        self.driver.get("about:blank")
+        self.driver.get(address)
+
+    def view(self, name: str) -> None:
+        """Turn to a view by its tab."""
+        self.click(f"#views [data-view={name}]")
+
+    def drag(self, selector: str, places: list[tuple[float, float]]) -> None:
+        """Press the mouse, draw through places (shares of the element's size), and let go."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        element = self.driver.find_element("css selector", selector)
+        self.script("arguments[0].scrollIntoView({block: 'center'})", element)
+        width, height = element.size["width"], element.size["height"]
+        chain = ActionChains(self.driver, duration=10)
+        for number, (x, y) in enumerate(places):
+            chain.move_to_element_with_offset(
+                element, round((x - 0.5) * width), round((y - 0.5) * height)
+            )
+            if number == 0:
+                chain.click_and_hold()
+        chain.release().perform()
+
+    def downloaded(self, name: str) -> Path:
+        """Wait for a file that the page hands out, and take it out of the folder."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        path = self.downloads / name
+        WebDriverWait(self.driver, 20).until(lambda _: path.is_file(), f"{name} never came")
+        return path.rename(path.with_name(f"{len(list(self.downloads.iterdir()))}-{name}"))
 
     def script(self, code: str, *arguments: Any) -> Any:
         return self.driver.execute_script(code, *arguments)
@@ -140,7 +196,7 @@ def decode() -> Callable[[dict[str, Any]], list[Any]]:
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if not (CHROMIUM and CHROMEDRIVER):
-        pytest.skip("chromium and chromedriver are not installed")
+        pytest.skip("no chromium and chromedriver were found to open the page with")
     browser = Browser(tmp_path_factory.mktemp("chromium"))
     yield browser
     browser.driver.quit()
@@ -153,18 +209,51 @@ def opened(browser: Browser, built: Built) -> Browser:
     return browser
 
 
-def make_rows(n_clips: int, model: str = "mini-wav2vec2", seed: int = 0) -> list[Row]:
-    """Rows of an analysis table: every clip under every profile, with tones for speech."""
-    random = np.random.default_rng(seed)
+@pytest.fixture(scope="session")
+def two_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Tables of two models on the same clips; the second one is better under a loss."""
+    paths = []
+    for name, seed, skill in (("before", 0, 1.0), ("after", 5, 0.4)):
+        path = tmp_path_factory.mktemp(name) / "analysis.parquet"
+        pq.write_table(pa.Table.from_pylist(make_rows(20, seed=seed, skill=skill)), path)
+        paths.append(path)
+    return paths[0], paths[1]
+
+
+@pytest.fixture
+def analyze(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run ``analyze`` with some arguments in this process."""
+    from hearing_analysis.cli import app
+    from pipeline.command import run_app
+
+    def run(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run_app(app, [str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return Outcome(int(str(ended.value.code)), out, err)
+
+    return run
+
+
+def make_rows(
+    n_clips: int, model: str = "mini-wav2vec2", seed: int = 0, skill: float = 1.0
+) -> list[Row]:
+    """Rows of an analysis table: every clip under every profile, with tones for speech.
+
+    Sentences and sounds are the same for every seed; what is recognised is not.
+    """
+    said, random = np.random.default_rng(0), np.random.default_rng(seed)
     rows = []
     for clip in range(n_clips):
         split = ("test", "validation", "train")[0 if clip < n_clips // 2 else 1 + clip % 2]
-        words = list(random.choice(SENTENCE.split(), size=random.integers(3, 9)))
-        seconds = float(random.uniform(0.5, 1.5))
+        words = list(said.choice(SENTENCE.split(), size=said.integers(3, 9)))
+        seconds = float(said.uniform(0.5, 1.5))
         for number, (profile, (thresholds, loss)) in enumerate(PROFILES.items()):
-            heard = [str(word) for word in words if random.random() > loss]
+            heard = [str(word) for word in words if random.random() > skill * loss]
             heard += ["uh"] * int(random.random() < loss / 2)
             place = random.normal(size=2) + 2 * number
+            noise = random.normal(size=8)
             rows.append(
                 _sample_row(f"clip_{clip:04d}", profile, split, model, words, heard)
                 | {
@@ -179,7 +268,7 @@ def make_rows(n_clips: int, model: str = "mini-wav2vec2", seed: int = 0) -> list
                     "clip_gender": None if clip % 5 == 0 else ("female", "male")[clip % 2],
                     "ctc_loss": float(random.gamma(3, 10 * (loss + 0.1))),
                     "truncated": clip == 3,
-                    "latent": random.normal(size=8).astype(np.float32).tolist(),
+                    "latent": (noise + 3 * number).astype(np.float32).tolist(),
                     "x": float(place[0]),
                     "y": float(place[1]),
                     "cluster": int(random.integers(4)),

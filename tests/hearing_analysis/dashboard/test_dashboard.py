@@ -16,16 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import hearing_analysis.dashboard
+from hearing_analysis.columns import describe
 from hearing_analysis.dashboard import build_dashboard
 from hearing_analysis.dashboard.alignment import word_operations
 from hearing_analysis.dashboard.build import SCRIPTS, inert_json, page_script
 from hearing_analysis.dashboard.clips import choose_clips
-from hearing_analysis.dashboard.descriptions import describe
 from hearing_analysis.dashboard.encoding import encode_column
-from hearing_analysis.figures import paired_interval
 from hearing_analysis.metrics import bootstrap_interval
 from hearing_analysis.spectrogram import log_mel_dbfs, render_png
-from hearing_analysis.table import read_table
+from hearing_analysis.table import read_table, read_tables
 from pipeline.audio import SAMPLING_RATE
 from pipeline.errors import InputError, MissingPathError
 
@@ -67,29 +66,19 @@ def test_clips_minutes_and_loss(built: "Built", profile: str) -> None:
     assert group["ctc_loss"] == pytest.approx(np.mean([row["ctc_loss"] for row in samples]))
 
 
+def test_a_model_without_ctc_has_its_own_loss(build: "Build", analysis_rows: "Rows") -> None:
+    rows = [row | {"ctc_loss": float("nan"), "cross_entropy": 0.5} for row in analysis_rows(2)]
+    groups = build(rows).content["overview"]
+    assert {(g["ctc_loss"], g["cross_entropy"]) for g in groups} == {(None, 0.5)}
+
+
 def test_difference_to_normal_hearing(built: "Built") -> None:
     normal, lossy = built.group("test", "normal"), built.group("test", "hfloss")
     difference = lossy["word"]["rate"]["value"] - normal["word"]["rate"]["value"]
     assert lossy["word_delta"]["value"] == pytest.approx(difference, abs=1e-12)
     assert 0 < lossy["word_delta"]["low"] < difference < lossy["word_delta"]["high"]
-    assert normal["word_delta"] == {"value": None, "low": None, "high": None}
-
-
-def test_paired_interval_agrees_with_the_plain_one_where_both_apply() -> None:
-    random = np.random.default_rng(1)
-    lengths = random.integers(1, 12, size=400)
-    edits = random.binomial(lengths, 0.3)
-    paired, plain = paired_interval(edits, lengths), bootstrap_interval(edits, lengths)
-    assert paired.low == pytest.approx(plain.low, abs=0.005)
-    assert paired.high == pytest.approx(plain.high, abs=0.005)
-
-
-def test_pairing_removes_what_is_hard_for_both() -> None:
-    random = np.random.default_rng(2)
-    lengths = np.full(200, 10)
-    hard = random.integers(0, 8, size=200)
-    narrow = paired_interval((hard + 1) - hard, lengths)
-    assert (narrow.low, narrow.high) == (0.1, 0.1)
+    assert lossy["word_delta"]["p_value"] < 0.01
+    assert set(normal["word_delta"].values()) == {None}
 
 
 def test_a_group_without_reference_words_has_no_rate(build: "Build", analysis_rows: "Rows") -> None:
@@ -151,7 +140,7 @@ def test_values_are_exact_and_missing_stays_missing(
 def test_alignments_add_up_to_the_counts(
     built: "Built", decode: Callable[[Any], list[Any]]
 ) -> None:
-    operations = decode(built.content["operations"])
+    operations = decode(built.heavy("operations"))
     for row, operation in zip(built.rows, operations, strict=True):
         assert operation.count("=") == row["word_hits"]
         assert operation.count("s") == row["word_substitutions"]
@@ -163,6 +152,67 @@ def test_word_operations() -> None:
     references = ["A B C", "A", "", "", "A B"]
     hypotheses = ["A X C D", "", "B", "", "B"]
     assert word_operations(references, hypotheses) == ["=s=i", "d", "i", "", "d="]
+
+
+def test_phones_travel_with_their_classes(built: "Built") -> None:
+    phones = built.heavy("phones")
+    said, recognised = (
+        np.frombuffer(base64.b64decode(phones[name]["data"]), np.uint8).reshape(90, -1)
+        for name in ("said", "recognised")
+    )
+    assert len(phones["classes"]) == said.shape[1] == 7
+    assert (recognised <= said).all()
+    perfect = [i for i, row in enumerate(built.rows) if row["word_edits"] == 0]
+    assert len(perfect) > 5
+    assert (recognised[perfect] == said[perfect]).all()
+    assert phones["in_dictionary"] == 1
+
+
+def test_latent_vectors_keep_their_neighbours(built: "Built") -> None:
+    latent = built.heavy("latent")
+    assert [p["label"] for p in latent["projections"]] == ["map of the table", "PCA"]
+    encoded = latent["latents"]
+    values = np.frombuffer(base64.b64decode(encoded["values"]["data"]), np.uint8)
+    near = np.array([row["latent"] for row in built.rows])
+    kept = values.reshape(90, encoded["n_components"]).astype(float)
+    assert encoded["share"] == pytest.approx(1.0)  # eight dimensions, all of them
+    for row in range(0, 90, 7):
+        true = np.argsort(np.linalg.norm(near - near[row], axis=1))[1:4]
+        shown = np.argsort(np.linalg.norm(kept - kept[row], axis=1))[1:6]
+        assert set(true) <= set(shown)
+
+
+def test_confidences_are_a_letter_per_word(
+    build: "Build", analysis_rows: "Rows", decode: Callable[[Any], list[Any]]
+) -> None:
+    rows = analysis_rows(2)
+    for row in rows:
+        row["word_confidence"] = [0.0, 0.5, 1.0]
+    letters = decode(build(rows).heavy("confidences"))[0]
+    assert [(ord(letter) - 33) / 92 for letter in letters] == [0, 0.5, 1]
+
+
+def test_several_tables_are_one_page(two_models: tuple[Path, Path], tmp_path: Path) -> None:
+    report = build_dashboard(two_models, tmp_path / "both.html", max_audio=2)
+    assert (report.n_samples, report.n_clips) == (120, 20)
+    folders = [path.parent.name for path in two_models]
+    table = read_tables(two_models)
+    assert table.models == tuple(f"mini-wav2vec2 ({folder})" for folder in folders)
+    with pytest.raises(InputError, match="is named twice"):
+        build_dashboard([two_models[0], two_models[0]], tmp_path / "twice.html")
+
+
+def test_audio_too_large_for_the_page_lies_beside_it(built: "Built", tmp_path: Path) -> None:
+    page = tmp_path / "d.html"
+    report = build_dashboard(built.table, page, max_audio=4, max_page_mb=0.001)
+    assert report.audio_folder == tmp_path / "audio"
+    stored = {row["audio"]["bytes"] for row in built.rows}
+    sounds = [path.read_bytes() for path in report.audio_folder.glob("*.flac")]
+    assert len(sounds) == 12 and set(sounds) <= stored
+    assert report.n_bytes < built.report.n_bytes
+    again = tmp_path / "again"
+    build_dashboard(built.table, again / "d.html", max_audio=4, max_page_mb=0.001)
+    assert (again / "d.html").read_bytes() == page.read_bytes()
 
 
 def test_every_column_has_a_name_for_people_and_a_definition(built: "Built") -> None:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from selenium.webdriver.common.keys import Keys
 
+from hearing_analysis.metrics import align_words
+
 if TYPE_CHECKING:
     from conftest import Browser, Built, Row
 
@@ -25,10 +27,14 @@ POINTS_DRAWN = """(() => {
 })()"""
 
 
+LINES = "document.querySelectorAll('#table tbody tr[data-row]')"
+
+
 def test_a_click_selects_a_sample_that_can_be_heard(opened: "Browser") -> None:
+    opened.view("samples")
     opened.click("#audible")
-    opened.wait("document.querySelectorAll('#table tbody tr').length === 24")
-    row = opened.script("return document.querySelectorAll('#table tbody tr')[7].dataset.row")
+    opened.wait("document.getElementById('range').textContent.startsWith('24 samples')")
+    row = opened.script(f"return {LINES}[4].dataset.row")
     opened.click(f"#table tr[data-row='{row}'] .pick")
     assert opened.wait(f"document.querySelector('.card.selected').dataset.row === '{row}'")
     assert opened.wait(AUDIO_LOADED)
@@ -36,7 +42,40 @@ def test_a_click_selects_a_sample_that_can_be_heard(opened: "Browser") -> None:
     assert opened.log() == []
 
 
+def test_a_click_plays_and_the_playhead_follows(opened: "Browser") -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    opened.view("samples")
+    opened.wait(AUDIO_LOADED)
+    player = opened.driver.find_element("css selector", "audio[data-profile=lfloss]")
+    opened.script("arguments[0].scrollIntoView({block: 'center'})", player)
+    to_button = 20 - player.size["width"] // 2  # the button is at the left end of the controls
+    ActionChains(opened.driver).move_to_element_with_offset(player, to_button, 0).click().perform()
+    opened.wait("document.querySelector('audio[data-profile=lfloss]').currentTime > 0.1")
+    head = "document.querySelector('.card[data-profile=lfloss] .playhead')"
+    opened.wait(f"!{head}.hidden && parseFloat({head}.style.left) > 0")
+    assert opened.log() == []
+
+
+def test_the_aligned_text_is_that_of_jiwer(browser: "Browser", built: "Built") -> None:
+    row = max(built.samples("all", "hfloss"), key=lambda row: row["word_edits"])
+    browser.open(
+        built.report.output, f"view=samples&split=all&sample={row['id']}%40{row['profile_name']}"
+    )
+    shown = browser.script("""
+      return [...document.querySelectorAll('.card[data-profile=hfloss] .pair')].map((pair) => [
+        pair.className.split(' ')[1], pair.querySelector('.said').textContent,
+        pair.querySelector('.heard').textContent])""")
+    names = {"equal": "hit", "substitute": "substitution", "delete": "deletion"}
+    assert shown == [
+        [names.get(edit.kind, "insertion"), edit.reference or "·", edit.hypothesis or "·"]
+        for edit in align_words(row["reference"], row["hypothesis"])
+    ]
+    assert browser.log() == []
+
+
 def test_the_map_is_drawn_and_selects(opened: "Browser") -> None:
+    opened.view("map")
     assert opened.wait(POINTS_DRAWN) > 1000
     before = opened.script("return location.hash")
     found = opened.script("""
@@ -80,14 +119,14 @@ def test_the_figures_on_screen_are_those_of_the_table(opened: "Browser", built: 
 def test_what_is_chosen_is_in_the_address_and_comes_back(
     browser: "Browser", built: "Built"
 ) -> None:
-    state = "split=all&sort=ctc_loss&order=ascending&colour=clip_gender&theme=dark"
+    state = "view=map&split=all&sort=ctc_loss&order=ascending&colour=clip_gender&theme=dark"
     browser.open(built.report.output, state + "&sample=clip_0002%40lfloss&search=clip_000")
     assert browser.text("#sample .facts").startswith("clip_0002 · test")
     assert browser.script("return document.getElementById('colour').value") == "clip_gender"
     assert browser.script("return document.documentElement.dataset.theme") == "dark"
     losses = [row["ctc_loss"] for row in built.rows if row["id"].startswith("clip_000")]
-    assert browser.text("#range") == "1\u201330 of 30 samples (of 90)"
-    first = browser.script("return document.querySelector('#table tbody tr').dataset.row")
+    assert browser.text("#range") == "30 samples of 90"
+    first = browser.script(f"return {LINES}[0].dataset.row")
     assert built.rows[int(first)]["ctc_loss"] == min(losses)
     assert "missing" in browser.text("#map-legend")
     browser.click("#theme")
@@ -96,8 +135,9 @@ def test_what_is_chosen_is_in_the_address_and_comes_back(
 
 
 def test_the_keyboard_walks_and_plays(opened: "Browser") -> None:
+    opened.view("samples")
     opened.click("#audible")
-    opened.wait("document.querySelectorAll('#table tbody tr').length === 24")
+    opened.wait("document.getElementById('range').textContent.startsWith('24 samples')")
     opened.script("document.activeElement.blur()")
     first = opened.text("#sample .facts")
     opened.press(Keys.ARROW_RIGHT)
@@ -117,6 +157,7 @@ def test_the_keyboard_walks_and_plays(opened: "Browser") -> None:
 
 
 def test_levels_can_be_matched_while_listening(opened: "Browser") -> None:
+    opened.view("samples")
     opened.wait(AUDIO_LOADED)
     opened.click(".sample-tools input")
     opened.script("document.activeElement.blur()")
@@ -129,6 +170,7 @@ def test_levels_can_be_matched_while_listening(opened: "Browser") -> None:
 def test_errors_only_and_hidden_profiles_narrow_the_table(
     opened: "Browser", built: "Built"
 ) -> None:
+    opened.view("samples")
     opened.click("#errors")
     wrong = [r for r in built.rows if r["split"] == "test" and r["word_edits"]]
     assert opened.wait(f"document.getElementById('range').textContent.includes('{len(wrong)} sa')")
@@ -139,7 +181,7 @@ def test_errors_only_and_hidden_profiles_narrow_the_table(
 
 def test_a_clip_without_audio_says_so(browser: "Browser", built: "Built") -> None:
     silent = next(c for c in range(30) if c not in built.content["clips_with_audio"])
-    browser.open(built.report.output, f"sample=clip_{silent:04d}%40normal")
+    browser.open(built.report.output, f"view=samples&sample=clip_{silent:04d}%40normal")
     assert "No audio of this clip" in browser.text("#sample .card")
     assert browser.log() == []
 
@@ -149,7 +191,7 @@ def test_hostile_text_is_shown_as_it_is(
 ) -> None:
     hostile = dict.fromkeys(("sentence", "clip_speaker", "reference", "hypothesis"), HOSTILE)
     built = build([row | hostile for row in analysis_rows(2)])
-    browser.open(built.report.output, "colour=clip_speaker")
+    browser.open(built.report.output, "view=map&colour=clip_speaker")
     assert browser.script("return document.querySelector('.sentence').textContent") == HOSTILE
     images = browser.script("return [...document.images].map((image) => image.src.slice(0, 14))")
     assert set(images) == {"data:image/png"}
@@ -161,8 +203,9 @@ def test_two_models_are_compared_row_by_row(
 ) -> None:
     built = build(analysis_rows(4) + analysis_rows(4, model="mini-whisper", seed=5))
     assert (built.report.n_clips, built.report.n_samples) == (4, 24)
-    browser.open(built.report.output, "split=all&model=mini-whisper")
+    browser.open(built.report.output, "view=overview&split=all&model=mini-whisper")
     assert len(browser.driver.find_elements("css selector", "#figures tbody tr")) == 6
-    assert browser.text("#range") == "1\u201312 of 12 samples"
+    browser.view("samples")
+    assert browser.text("#range") == "12 samples"
     assert len(browser.driver.find_elements("css selector", ".card:first-child .heard-by")) == 2
     assert browser.log() == []

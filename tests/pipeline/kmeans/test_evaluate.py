@@ -120,7 +120,7 @@ def test_what_profiles_change_goes_to_a_table(command, labels):
     assert stability["adjusted_rand_index"] == pytest.approx(1)
     assert stability["normalized_mutual_information"] == pytest.approx(1)
     for table in tables:
-        assert [row["profile"] for row in table] == ["same"] * 3 + ["lfloss"] * 3
+        assert [row["profile_name"] for row in table] == ["same"] * 3 + ["lfloss"] * 3
         assert [row["unit_error_rate"] for row in table] == [0, 0, None, 1 / 3, None, None]
         assert [row["unit_edits"] for row in table] == [0, 0, 0, 1, 0, 0]
 

@@ -1,8 +1,8 @@
-"""Peak memory of the masking stage over corpora of growing size: it must not grow with them.
+"""Peak memory of a stage over corpora of growing size: it must not grow with them.
 
-Runs ``pipeline mask`` with two workers on corpora of half-second clips, and watches what it and its
-workers hold. Told apart are memory of their own, and pages of the corpus that happen to be mapped:
-the system takes those back whenever it needs them.
+Runs ``pipeline mask`` or ``pipeline logmel`` with two workers on corpora of half-second clips, and
+watches what it and its workers hold. Told apart are memory of their own, and pages of the corpus
+that happen to be mapped: the system takes those back whenever it needs them.
 """
 
 import argparse
@@ -20,34 +20,40 @@ from corpora import write_corpus
 from pipeline.audio import encode_audio
 
 SECONDS_BETWEEN_LOOKS = 0.2
+WAYS = {
+    "mask": lambda source: ["mask", "--input-dir", str(source)],
+    "logmel": lambda source: ["logmel", "-i", str(source), "-o", f"{source}_logmel"],
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stage", choices=WAYS, default="mask")
     parser.add_argument("--clips", type=int, nargs="+", default=[1_000, 10_000, 50_000])
+    arguments = parser.parse_args()
     noise = 0.1 * np.random.default_rng(0).standard_normal((50, 8_000)).astype(np.float32)
     sounds = [encode_audio(clip) for clip in noise]
-    for n_clips in parser.parse_args().clips:
+    for n_clips in arguments.clips:
         with tempfile.TemporaryDirectory() as folder:
             source = write_corpus(Path(folder) / "speech", sounds, n_clips)
-            seconds, own, mapped = watch(source)
+            seconds, own, mapped = watch(WAYS[arguments.stage](source))
         print(
-            f"{n_clips:,} clips: peak {own / 1e6:.0f} MB, and {mapped / 1e6:.0f} MB mapped; "
-            f"{seconds:.0f} s, {n_clips / seconds:.0f} clips a second",
+            f"{arguments.stage}, {n_clips:,} clips: peak {own / 1e6:.0f} MB, and "
+            f"{mapped / 1e6:.0f} MB mapped; {seconds:.0f} s, {n_clips / seconds:.0f} clips/s",
             flush=True,
         )
 
 
-def watch(source: Path) -> tuple[float, int, int]:
+def watch(arguments: list[str]) -> tuple[float, int, int]:
     started, own, mapped = time.monotonic(), 0, 0
-    command = [sys.executable, "-m", "pipeline.cli", "mask", "--input-dir", str(source), "-j", "2"]
+    command = [sys.executable, "-m", "pipeline.cli", *arguments, "-j", "2"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
         while run.poll() is None:
             own_now, mapped_now = held(run.pid)
             own, mapped = max(own, own_now), max(mapped, mapped_now)
             time.sleep(SECONDS_BETWEEN_LOOKS)
     if run.returncode:
-        raise SystemExit(f"pipeline mask ended with {run.returncode}")
+        raise SystemExit(f"pipeline {arguments[0]} ended with {run.returncode}")
     return time.monotonic() - started, own, mapped
 
 

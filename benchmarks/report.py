@@ -1,0 +1,132 @@
+"""Run every benchmark here, and write what they print to report.md and report.json beside them.
+
+Each runs in a process of its own, of which wall time, CPU time and the peak of memory are noted. A
+benchmark whose peer is not installed says so and is listed as skipped; one that fails is listed as
+failed, and ends the report with status 1.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# Modules that the benchmarks share.
+SHARED = {"report", "pairs", "corpora"}
+SKIPPED = (
+    77  # the status by which a benchmark says that its peer is not installed, as automake has it
+)
+RATIO = re.compile(
+    r"(?P<ratio>\d[\d,.]*) times (?P<kind>as fast|less)"
+    r"(?: \((?P<low>\d[\d,.]*) to (?P<high>\d[\d,.]*) over (?P<repeats>\d+) repeats\))?"
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one benchmark said and took."""
+
+    name: str
+    title: str
+    status: int
+    lines: list[str]
+    ratios: list[dict[str, str | None]]
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="Only these, such as masking.")
+    parser.add_argument("--output", type=Path, default=HERE)
+    arguments = parser.parse_args()
+    scripts = [path for path in sorted(HERE.glob("*.py")) if path.stem not in SHARED]
+    known = {path.stem for path in scripts}
+    if unknown := set(arguments.names) - known:
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    results = []
+    for script in scripts:
+        if not arguments.names or script.stem in arguments.names:
+            print(f"{script.stem} …", file=sys.stderr, flush=True)
+            results.append(measure(script))
+    about = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    report = {**about, "benchmarks": [asdict(result) for result in results]}
+    (arguments.output / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    (arguments.output / "report.md").write_text(as_markdown(about, results))
+    failed = [result.name for result in results if result.status not in (0, SKIPPED)]
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def measure(script: Path) -> Result:
+    """Run one script to its end."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        started = time.monotonic()
+        run = subprocess.Popen([sys.executable, script.name], cwd=HERE, stdout=out, stderr=err)
+        _, raw, used = os.wait4(run.pid, 0)
+        seconds = time.monotonic() - started
+        run.returncode = os.waitstatus_to_exitcode(raw)
+        out.seek(0)
+        err.seek(0)
+        lines = [line.rstrip() for line in out if line.strip()]
+        if run.returncode:
+            lines += [line.rstrip() for line in err if line.strip()][-1:]
+    return Result(
+        script.stem,
+        title_of(script),
+        run.returncode,
+        lines,
+        [match.groupdict() for line in lines for match in RATIO.finditer(line)],
+        round(seconds, 1),
+        round(used.ru_utime + used.ru_stime, 1),
+        round(used.ru_maxrss / 1024, 0),
+    )
+
+
+def title_of(script: Path) -> str:
+    """First sentence of a script's docstring."""
+    text = script.read_text(encoding="utf-8").removeprefix('"""')
+    return " ".join(re.split(r'(?<=\.)\s|"""', text, maxsplit=1)[0].split())
+
+
+def as_markdown(about: dict[str, str], results: list[Result]) -> str:
+    """A section for every benchmark."""
+    parts = [
+        "# Benchmarks\n",
+        "Made by `make bench`; every figure was measured in one run, ours and the peer's way side "
+        f"by side. {about['date']}, {about['machine']}, Python {about['python']}.\n",
+        "| benchmark | result | wall | CPU | peak memory |\n|---|---|---|---|---|",
+    ]
+    for result in results:
+        outcome = {0: "", SKIPPED: "skipped"}.get(result.status, f"failed ({result.status})")
+        ratios = "; ".join(describe(ratio) for ratio in result.ratios)
+        parts.append(
+            f"| [{result.name}](#{result.name}) | {outcome or ratios or 'see below'} | "
+            f"{result.seconds:.0f} s | {result.cpu_seconds:.0f} s | {result.peak_mb:,.0f} MB |"
+        )
+    for result in results:
+        lines = "\n".join(result.lines)
+        parts.append(f"\n## {result.name}\n\n{result.title}\n\n```text\n{lines}\n```")
+    return "\n".join(parts) + "\n"
+
+
+def describe(ratio: dict[str, str | None]) -> str:
+    """One ratio, with its spread where it was given."""
+    spread = f" ({ratio['low']}–{ratio['high']})" if ratio["low"] else ""
+    return f"{ratio['ratio']}×{spread}"
+
+
+if __name__ == "__main__":
+    main()

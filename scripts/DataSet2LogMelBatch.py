@@ -1,0 +1,9 @@
+"""The pilot study's name for `pipeline logmel-batch`: same options, same work."""
+
+import sys
+
+from pipeline.cli import app
+from pipeline.command import run_app
+
+if __name__ == "__main__":
+    run_app(app, ["logmel-batch", *sys.argv[1:]])

@@ -1,0 +1,121 @@
+"""A command run in a process of its own, in which something goes wrong."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Loaded once, by the server that all commands are forked from: a command then starts in no time.
+PRELOADED = [
+    "pipeline.cli",
+    "pipeline.imports.stage",
+    "pipeline.masking.stage",
+    "pipeline.logmel.stage",
+    "pipeline.kmeans.features",
+    "pipeline.kmeans.learning",
+    "pipeline.kmeans.label",
+    "hearing_analysis.cli",
+    "hearing_analysis.evaluate",
+    "onnxruntime",
+]
+PATIENCE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What happens to a command.
+
+    Attributes
+    ----------
+    kind : str
+        ``none``, ``kill``, ``interrupt``, ``terminate`` or ``full disk``.
+    after_seconds : float
+        When a signal is sent.
+    room_bytes : int
+        Size at which the files of a full disk end.
+    """
+
+    kind: str = "none"
+    after_seconds: float = 0.0
+    room_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended.
+
+    Attributes
+    ----------
+    status : int
+        Negative: the signal it died of.
+    err : str
+        Standard error.
+    seconds_after_signal : float
+    seconds : float
+    """
+
+    status: int
+    err: str
+    seconds_after_signal: float
+    seconds: float
+
+    @property
+    def complaint(self) -> str:
+        """The last line; empty if nothing was said."""
+        lines = self.err.strip().splitlines()
+        return lines[-1] if lines else ""
+
+
+def run_disturbed(argv: Sequence[str], scratch: Path, disturbance: Disturbance) -> Ending:
+    """Run a command and disturb it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    err = scratch / "err.txt"
+    # A pipe tells when the command itself begins, since forking takes a while of its own.
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(list(argv), err, disturbance.room_bytes, writer))
+    process.start()
+    writer.close()
+    reader.recv()
+    started = time.monotonic()
+    sent = started
+    number = {
+        "kill": signal.SIGKILL,
+        "interrupt": signal.SIGINT,
+        "terminate": signal.SIGTERM,
+    }.get(disturbance.kind)
+    if number is not None:
+        process.join(disturbance.after_seconds)
+        sent = time.monotonic()
+        if process.exitcode is None:
+            os.kill(process.pid or 0, number)
+    process.join(PATIENCE_SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"{argv} hangs after {disturbance}")
+    now = time.monotonic()
+    return Ending(process.exitcode, err.read_text(), now - sent, now - started)
+
+
+def _run(argv: list[str], err: Path, room_bytes: int, ready: object) -> None:
+    # What pytest does to its own process would go on in this one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with err.open("w") as file:
+        os.dup2(file.fileno(), 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if room_bytes:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, resource.RLIM_INFINITY))
+    program, *arguments = argv
+    if program == "analyze":
+        from hearing_analysis.cli import main
+    else:
+        from pipeline.cli import main
+    sys.argv = [program, *arguments]
+    ready.send(None)  # type: ignore[attr-defined]
+    main()
