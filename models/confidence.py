@@ -200,7 +200,7 @@ def ctc_alignment(logits: np.ndarray, labels: np.ndarray, *, blank_id: int = 0) 
     path = np.empty(len(scores), dtype=np.int64)
     for frame in range(len(scores) - 1, -1, -1):
         path[frame] = last
-        last -= steps[frame, last]
+        last -= int(steps[frame, last])  # no int8, which a long sentence leaves
     first = np.searchsorted(path, np.arange(1, len(states), 2), side="left")
     behind = np.searchsorted(path, np.arange(1, len(states), 2), side="right")
     return np.stack([first, behind], axis=1)

@@ -168,3 +168,12 @@ def test_an_empty_sample_has_none() -> None:
 def test_bad_input_is_told(ids: list, n_tokens: list, message: str) -> None:
     with pytest.raises(InputError, match=message):
         whisper_confidences(np.zeros((1, 2, 4)), np.array(ids), np.array(n_tokens))
+
+
+def test_a_sentence_longer_than_a_small_integer_is_aligned() -> None:
+    labels = np.arange(200) % 5 + 1
+    heard = np.full((len(labels), 6), -9.0)
+    heard[np.arange(len(labels)), labels] = 9.0
+    stretches = ctc_alignment(heard, labels)
+    assert np.array_equal(stretches[:, 0], np.arange(len(labels)))
+    assert np.array_equal(stretches[:, 1], np.arange(len(labels)) + 1)
