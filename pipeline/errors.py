@@ -1,8 +1,17 @@
 """The errors people see: one clear sentence that names the file, the value and the remedy."""
 
+LONGEST = 1500  # characters of a sentence that can still be read
+
 
 class HearingAnalysisError(Exception):
     """Base class of every error this project raises on purpose."""
+
+    def __str__(self) -> str:
+        # A message repeats what a file holds, which may be as long as whoever made it liked. Nor is
+        # it to be what FileNotFoundError would print, the repr of its arguments.
+        text = str(self.args[0]) if self.args else ""
+        half = LONGEST // 2
+        return text if len(text) <= LONGEST else f"{text[:half]} … {text[-half:]}"
 
 
 class InputError(HearingAnalysisError, ValueError):
@@ -11,10 +20,6 @@ class InputError(HearingAnalysisError, ValueError):
 
 class MissingPathError(HearingAnalysisError, FileNotFoundError):
     """A file or folder the user named does not exist; the command line exits with status 2."""
-
-    def __str__(self) -> str:
-        # FileNotFoundError would print the repr of its arguments.
-        return str(self.args[0]) if self.args else ""
 
 
 class ClipError(HearingAnalysisError, ValueError):
