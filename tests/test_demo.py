@@ -23,8 +23,10 @@ import yaml
 from outputs import digests, files, stamps, temporary_files
 
 from hearing_analysis.config import ROOT
+from hearing_analysis.listeners import COLUMNS as LISTENER_COLUMNS
 from hearing_analysis.metadata import column_types
 from hearing_analysis.metrics import COLUMNS as METRICS
+from hearing_analysis.metrics import INFORMATION_COLUMNS
 
 SHIPPED_RECIPE = ROOT / "conf" / "demo.yaml"
 SHIPPED_CORPUS = "examples/mini-corpus/cv-corpus-1.0-2026-11-21"
@@ -32,6 +34,7 @@ TABLES = ("train", "dev", "test")
 CLIPS_PER_TABLE = 18  # two shards
 N_CLIPS = len(TABLES) * CLIPS_PER_TABLE - 1  # one cannot be decoded
 PROFILES = ("normal", "lfloss", "hfloss")
+CLIPS_WITH_AUDIO = 40  # of those on the page, unless it is told otherwise
 N_KILLS = 5
 PATIENCE_SECONDS = 900  # half a minute is enough, where nothing else is running
 
@@ -151,9 +154,10 @@ def test_the_table_has_a_row_per_clip_and_profile(table: pd.DataFrame) -> None:
 def test_its_columns_are_named_as_on_the_platform(table: pd.DataFrame) -> None:
     head = ["sample_id", "id", "profile_name", "split", "model", "sentence", "reference"]
     metadata = [name for name in column_types() if name != "profile_name"]
-    tail = ["ctc_loss", "truncated", "latent", "x", "y", "cluster", "audio"]
+    scores = [*METRICS, *INFORMATION_COLUMNS, *LISTENER_COLUMNS]
+    tail = ["truncated", "latent", "x", "y", "cluster", "audio"]
 
-    assert list(table.columns) == [*head, "hypothesis", *metadata, *METRICS, *tail]
+    assert list(table.columns) == [*head, "hypothesis", *metadata, *scores, *tail]
 
 
 def test_its_figures_are_figures(table: pd.DataFrame) -> None:
@@ -196,7 +200,10 @@ def test_the_page_holds_every_sample(demo: Demo) -> None:
     page = (demo.data / "demo_analysis" / "dashboard.html").read_text(encoding="utf-8")
 
     assert "Content-Security-Policy" in page
-    assert page.count('id="clip-') == N_CLIPS
+    assert f"{N_CLIPS * len(PROFILES)} samples, {CLIPS_WITH_AUDIO} clips with audio" in log(
+        demo.folder
+    )
+    assert page.count('id="clip-') == CLIPS_WITH_AUDIO
 
 
 def reduce_corpus(source: Path, target: Path) -> None:
