@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from hearing_analysis.groups import is_number
 from hearing_analysis.metrics import bootstrap_interval, corpus_error_rate
 from hearing_analysis.statistics import UNDEFINED, Estimate, ratio_estimate
 from hearing_analysis.table import AnalysisTable
-from pipeline.errors import InputError, MissingPathError
+from pipeline.errors import InputError
+from pipeline.yaml_files import read_yaml
 
 RATES = {"wer": "word", "cer": "character"}
 NAMING_COLUMNS = ("profile_name", "split", "model")
@@ -120,16 +120,7 @@ def load_tests(path: Path) -> Suite:
     MissingPathError, InputError
         If there is no such file, or it is not one of conditions.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingPathError(
-            f"{path} does not exist; write conditions such as {EXAMPLE}"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, f"write conditions such as {EXAMPLE}")
     try:
         return _parse_suite(content)
     except InputError as error:

@@ -15,6 +15,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from models.callbacks import LogBeforeSaving, LogLines, StopAfter, tensorboard
+from pipeline.errors import InputError
+from pipeline.yaml_files import read_yaml
 
 LOG_STEPS = 50
 NEITHER = "give either an architecture to start from scratch, or a checkpoint"
@@ -237,3 +239,31 @@ class GroupedByLength(torch.utils.data.Sampler):
         """Say which pass it is, to the clips as well."""
         self._epoch = epoch
         self._clips.set_epoch(epoch)
+
+
+class GroupsByLength:
+    """Give a Trainer batches of clips of like length; ``train_clips`` know their lengths."""
+
+    train_clips: Any
+    args: Any
+
+    def _get_train_sampler(
+        self, train_dataset: torch.utils.data.Dataset | None = None
+    ) -> torch.utils.data.Sampler | None:
+        return GroupedByLength(
+            self.train_clips, self.args.train_batch_size, self.train_clips.lengths, self.args.seed
+        )
+
+
+def read_architecture(path: Path) -> dict[str, Any]:
+    """Read the keys of a network's configuration from YAML.
+
+    Raises
+    ------
+    MissingPathError, InputError
+        If there is no such file, or it holds no keys.
+    """
+    keys = read_yaml(path, "name an architecture such as conf/mini-wav2vec2.yaml")
+    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys):
+        raise InputError(f"{path} is no architecture; write keys as conf/mini-wav2vec2.yaml has")
+    return keys

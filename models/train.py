@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from accelerate import PartialState
 from transformers import (
     Trainer,
@@ -27,11 +26,12 @@ from models.encoded_clips import EncodedClips, encode
 from models.network import freeze_features, make_model
 from models.recipe import (
     NEITHER,
-    GroupedByLength,
+    GroupsByLength,
     TrainingRecipe,
     batches_of_this_process,
     begin,
     error_rates,
+    read_architecture,
     run,
     training_arguments,
     write_summary,
@@ -143,8 +143,8 @@ def write_processor(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-class CtcTrainer(Trainer):
-    """A Trainer that groups clips by their known lengths and scores transcripts."""
+class CtcTrainer(GroupsByLength, Trainer):
+    """A Trainer of the CTC loss that scores transcripts of the validation split."""
 
     def __init__(
         self,
@@ -166,13 +166,6 @@ class CtcTrainer(Trainer):
             data_collator=Collator(recipe, preprocessor),
             train_dataset=train_clips,
             eval_dataset=validation_clips,
-        )
-
-    def _get_train_sampler(
-        self, train_dataset: torch.utils.data.Dataset | None = None
-    ) -> torch.utils.data.Sampler | None:
-        return GroupedByLength(
-            self.train_clips, self.args.train_batch_size, self.train_clips.lengths, self.args.seed
         )
 
     def compute_loss(
@@ -231,7 +224,7 @@ def _prepare(
         for name in PROCESSOR_FILES:
             (output / name).write_bytes((checkpoint / name).read_bytes())
     if architecture is not None:
-        keys = yaml.safe_load(architecture.read_text(encoding="utf-8"))
+        keys = read_architecture(architecture)
         config = Wav2Vec2Config(architectures=["Wav2Vec2ForCTC"], **keys)
     else:
         config = Wav2Vec2Config.from_pretrained(str(checkpoint))

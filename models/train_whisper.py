@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import yaml
 from transformers import (
     GenerationConfig,
     Seq2SeqTrainer,
@@ -28,11 +27,12 @@ from models.mel_clips import MelClips, MelCollator
 from models.network import fastest_attention
 from models.recipe import (
     NEITHER,
-    GroupedByLength,
+    GroupsByLength,
     TrainingRecipe,
     batches_of_this_process,
     begin,
     error_rates,
+    read_architecture,
     run,
     training_arguments,
     write_summary,
@@ -139,7 +139,7 @@ def label_settings(features: FeatureSet) -> LabelSettings:
     return LabelSettings(**{**labels, "tokenizer": None if shipped else labels["tokenizer"]})
 
 
-class WhisperTrainer(Seq2SeqTrainer):
+class WhisperTrainer(GroupsByLength, Seq2SeqTrainer):
     """A Trainer that scores transcripts of the validation split."""
 
     def __init__(
@@ -165,13 +165,6 @@ class WhisperTrainer(Seq2SeqTrainer):
             data_collator=MelCollator(recipe, n_frames),
             train_dataset=train_clips,
             eval_dataset=cast(torch.utils.data.Dataset, validation_features),  # it is one in kind
-        )
-
-    def _get_train_sampler(
-        self, train_dataset: torch.utils.data.Dataset | None = None
-    ) -> torch.utils.data.Sampler | None:
-        return GroupedByLength(
-            self.train_clips, self.args.train_batch_size, self.train_clips.lengths, self.args.seed
         )
 
     def compute_loss(
@@ -249,7 +242,7 @@ def _new_model(
     ends = {name: end for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     keys: dict[str, Any] = {
         "attn_implementation": fastest_attention(),
-        **yaml.safe_load(architecture.read_text(encoding="utf-8")),
+        **read_architecture(architecture),
     }
     config = WhisperConfig(
         architectures=["WhisperForConditionalGeneration"],

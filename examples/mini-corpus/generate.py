@@ -6,6 +6,8 @@ come from this one script::
     python examples/mini-corpus/generate.py OUT                     # the shipped one
     python examples/mini-corpus/generate.py OUT --size training     # about 9 hours, not shipped
     python examples/mini-corpus/generate.py OUT --size voices       # 13 hours, 1,388 voices
+    python examples/mini-corpus/generate.py OUT --size twice        # test sentences by two voices
+    python examples/mini-corpus/generate.py OUT --size spelling     # 15 hours, 1,888 voices
 
 It needs ``espeak-ng`` on the PATH. The same version of it, of libsndfile and of this script give
 the same bytes; README.md names the versions used.
@@ -18,10 +20,12 @@ import os
 import random
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -87,10 +91,17 @@ class Size:
     everyday: dict[str, int]
     grammar: int
     voices: dict[str, int]
+    # Sentences of words in any order, and in how many voices every everyday sentence is read.
+    words: int = 0
+    readings: int = 1
+    # Sentences of the grammar that are drawn for each one that is kept: the one of rarer words.
+    candidates: int = 1
     # Further training voices, each with a timbre drawn at random instead of one of espeak-ng's own.
     random_voices: int = 0
     # The size whose random numbers it draws; its own, unless told otherwise.
     stream: str = ""
+    # Whether dev reads the sentences of test too, in their order, by voices of its own.
+    twice: bool = False
 
 
 SIZES = {
@@ -113,6 +124,24 @@ SIZES = {
         voices={"train": 352, "dev": 36, "test": 0},
         random_voices=1000,
         stream="training",
+    ),
+    "spelling": Size(
+        matrix={"train": 2500, "dev": 150, "test": 0},
+        everyday={"train": 220, "dev": 90, "test": 0},
+        grammar=7000,
+        voices={"train": 352, "dev": 36, "test": 0},
+        words=10_000,
+        readings=8,
+        candidates=6,
+        random_voices=1500,
+        stream="training",
+    ),
+    "twice": Size(
+        matrix={"train": 0, "dev": 0, "test": 110},
+        everyday={"train": 0, "dev": 0, "test": 110},
+        grammar=0,
+        voices={"train": 0, "dev": 30, "test": 30},
+        twice=True,
     ),
 }
 
@@ -185,13 +214,31 @@ def plan(size: Size, name: str) -> Iterator[Utterance]:
             sentences += taken["rest"][start : start + size.everyday[split]]
         if split == "train":
             avoid = {text for text, _ in everyday}
-            sentences += [(text, "general") for text in grammar_sentences(rng, size.grammar, avoid)]
+            read = [text for text, domain in sentences if domain != MATRIX_DOMAIN]
+            sentences += sentences[len(matrix) :] * (size.readings - 1)
+            drawn = grammar_sentences(rng, size.grammar, avoid, size.candidates)
+            drawn += word_sentences(rng, size.words, [*read, *drawn])
+            sentences += [(text, "general") for text in drawn]
         rng.shuffle(sentences)
         for position, (sentence, domain) in enumerate(sentences):
             clip = f"common_voice_en_{10_000_000 + number}.mp3"
             voice = voices[position % len(voices)]
             yield Utterance(split, clip, voice, sentence, domain, rng.getrandbits(32))
             number += 1
+        if split == "test" and size.twice:
+            yield from read_again(sentences, size, name, number)
+
+
+def read_again(
+    sentences: list[tuple[str, str]], size: Size, name: str, number: int
+) -> Iterator[Utterance]:
+    """Let voices of dev read sentences that have been read, in the same order."""
+    rng = random.Random(f"{SEED}-{name}-again")
+    voices = make_voices(rng, "dev", size.voices["dev"])
+    for position, (sentence, domain) in enumerate(sentences):
+        clip = f"common_voice_en_{10_000_000 + number + position}.mp3"
+        voice = voices[position % len(voices)]
+        yield Utterance("dev", clip, voice, sentence, domain, rng.getrandbits(32))
 
 
 def read_everyday() -> list[tuple[str, str]]:
@@ -220,17 +267,54 @@ def matrix_sentences(rng: random.Random, count: int) -> list[str]:
     return list(drawn)
 
 
-def grammar_sentences(rng: random.Random, count: int, avoid: set[str]) -> list[str]:
-    """Draw distinct sentences of text/grammar.yaml that are not in ``avoid``."""
+def grammar_sentences(
+    rng: random.Random, count: int, avoid: set[str], candidates: int = 1
+) -> list[str]:
+    """Draw distinct sentences of text/grammar.yaml that are not in ``avoid``.
+
+    Of so many candidates the one whose words have come least often is kept.
+    """
     grammar = yaml.safe_load((HERE / "text" / "grammar.yaml").read_text(encoding="utf-8"))
     drawn: dict[str, None] = {}
+    seen: Counter[str] = Counter()
     while len(drawn) < count:
-        template = rng.choice(grammar["templates"])
-        text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(grammar["slots"][slot[1]]), template)
-        text = text[0].upper() + text[1:]
-        if text not in avoid and len(text) <= 75:
+        texts = [grammar_sentence(rng, grammar) for _ in range(candidates)]
+        texts = [text for text in texts if text not in avoid and len(text) <= 75]
+        if texts:
+            text = max(texts, key=lambda text: rarity(text, seen))
             drawn[text] = None
+            seen.update(words_of(text))
     return list(drawn)
+
+
+def grammar_sentence(rng: random.Random, grammar: dict[str, Any]) -> str:
+    """Fill the slots of a template."""
+    template = rng.choice(grammar["templates"])
+    text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(grammar["slots"][slot[1]]), template)
+    return text[0].upper() + text[1:]
+
+
+def rarity(text: str, seen: Counter[str]) -> float:
+    """How rare the words of a sentence are among those seen."""
+    words = words_of(text)
+    return sum(1 / (1 + seen[word]) for word in words) / len(words)
+
+
+def word_sentences(rng: random.Random, count: int, texts: list[str]) -> list[str]:
+    """Three to six words after one another, every word of ``texts`` as often as any other.
+
+    Nothing of a sentence can be guessed from its other words: each has to be heard and spelled.
+    """
+    vocabulary = sorted({word for text in texts for word in words_of(text)})
+    return [
+        " ".join(rng.choices(vocabulary, k=rng.randint(3, 6))).capitalize() + "."
+        for _ in range(count)
+    ]
+
+
+def words_of(text: str) -> list[str]:
+    """Words in lower case, without the marks around them."""
+    return re.findall(r"[a-z][a-z']*", text.lower())
 
 
 def make_voices(rng: random.Random, split: str, count: int) -> list[Voice]:

@@ -14,7 +14,6 @@ import numpy as np
 from code_loader.contract.datasetclasses import PredictionTypeHandler, PreprocessResponse
 from code_loader.contract.enums import LeapDataType
 from code_loader.contract.visualizer_classes import (
-    LeapAudio,
     LeapGraph,
     LeapImage,
     LeapText,
@@ -42,13 +41,16 @@ from hearing_analysis.tensorleap.dataset import (
     spectra_dbfs,
     thresholds_db_hl,
 )
+from hearing_analysis.tensorleap.views import audiogram, spectrum
 from hearing_analysis.tensorleap.whisper_ends import (
     POSITIONS,
     PREPROCESSOR,
     features_of,
+    listen,
     model_file,
     sound,
     text_of,
+    waveform,
 )
 from models.checkpoint import open_session
 from models.confidence import log_softmax
@@ -165,18 +167,6 @@ def negative_log_probability(state: State) -> float:
     return float(-np.mean(state["log_probabilities"]))
 
 
-@tensorleap_custom_visualizer("audio", LeapDataType.Audio)
-def listen(sound: np.ndarray, playback: np.ndarray) -> LeapAudio:
-    """Play the clip as loud as its profile left it, over its picture."""
-    return drawing.audio(drawing.restore(sound, playback))
-
-
-@tensorleap_custom_visualizer("waveform", LeapDataType.Graph)
-def waveform(sound: np.ndarray, playback: np.ndarray) -> LeapGraph:
-    """Draw the clip's envelope at its true level."""
-    return drawing.waveform_graph(drawing.restore(sound, playback))
-
-
 @tensorleap_custom_visualizer("log_mel", LeapDataType.Image)
 def log_mel(sound: np.ndarray, playback: np.ndarray) -> LeapImage:
     """Paint the clip on a scale that is the same for all clips and profiles."""
@@ -206,18 +196,6 @@ def word_confidence(state: State) -> LeapText:
 def token_entropy(state: State) -> LeapGraph:
     """Draw how undecided the model was at every token."""
     return drawing.per_token(state["entropies"], "nats")
-
-
-@tensorleap_custom_visualizer("audiogram", LeapDataType.Graph)
-def audiogram(thresholds_db_hl: np.ndarray) -> LeapGraph:
-    """Draw the audiogram of the profile."""
-    return drawing.audiogram(thresholds_db_hl)
-
-
-@tensorleap_custom_visualizer("spectrum", LeapDataType.Graph)
-def spectrum(spectra_dbfs: np.ndarray) -> LeapGraph:
-    """Draw the long-term spectrum under the first profile and under this."""
-    return drawing.spectrum(spectra_dbfs)
 
 
 @tensorleap_integration_test()

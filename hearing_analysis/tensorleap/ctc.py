@@ -43,6 +43,7 @@ from hearing_analysis.tensorleap.dataset import (
     thresholds_db_hl,
 )
 from hearing_analysis.tensorleap.spaces import SIMULATIONS, SPACES
+from hearing_analysis.tensorleap.views import audiogram, spectrum
 from models.checkpoint import open_session
 from pipeline.audio import SAMPLING_RATE
 from pipeline.errors import InputError
@@ -199,18 +200,6 @@ def word_confidence(logits: np.ndarray, lengths: np.ndarray) -> LeapText:
     logits = logits.reshape(-1, len(PREPROCESSOR.vocabulary)).astype(np.float32)
     n_frames = round(float(lengths.ravel()[0]))
     return drawing.confidence(words.ctc_words(logits, n_frames, PREPROCESSOR))
-
-
-@tensorleap_custom_visualizer("audiogram", LeapDataType.Graph)
-def audiogram(thresholds_db_hl: np.ndarray) -> LeapGraph:
-    """Draw the audiogram of the profile."""
-    return drawing.audiogram(thresholds_db_hl)
-
-
-@tensorleap_custom_visualizer("spectrum", LeapDataType.Graph)
-def spectrum(spectra_dbfs: np.ndarray) -> LeapGraph:
-    """Draw the long-term spectrum under the first profile and under this."""
-    return drawing.spectrum(spectra_dbfs)
 
 
 @tensorleap_integration_test()

@@ -17,8 +17,6 @@ from code_loader.contract.datasetclasses import (
 )
 from code_loader.contract.enums import LeapDataType, MetricDirection
 from code_loader.contract.visualizer_classes import (
-    LeapAudio,
-    LeapGraph,
     LeapImage,
     LeapText,
     LeapTextMask,
@@ -45,13 +43,16 @@ from hearing_analysis.tensorleap.dataset import (
     thresholds_db_hl,
 )
 from hearing_analysis.tensorleap.spaces import SIMULATIONS, SPACES
+from hearing_analysis.tensorleap.views import audiogram, spectrum
 from hearing_analysis.tensorleap.whisper_ends import (
     POSITIONS,
     PREPROCESSOR,
     features_of,
+    listen,
     model_file,
     sound,
     text_of,
+    waveform,
 )
 from models.checkpoint import open_session
 from models.confidence import whisper_confidences
@@ -175,18 +176,6 @@ def mean_encoder_state(encoder_hidden_states: np.ndarray, lengths: np.ndarray) -
     return encoders.mean_pool(states, sizes[:, 0])
 
 
-@tensorleap_custom_visualizer("audio", LeapDataType.Audio)
-def listen(sound: np.ndarray, playback: np.ndarray) -> LeapAudio:
-    """Play the clip as loud as its profile left it, over its picture."""
-    return drawing.audio(drawing.restore(sound, playback))
-
-
-@tensorleap_custom_visualizer("waveform", LeapDataType.Graph)
-def waveform(sound: np.ndarray, playback: np.ndarray) -> LeapGraph:
-    """Draw the clip's envelope at its true level."""
-    return drawing.waveform_graph(drawing.restore(sound, playback))
-
-
 def log_mel_heatmap(input_features: np.ndarray, raw: RawInputsForHeatmap) -> np.ndarray:
     """Show over the features what the model looked at: float32 [shape=(240, frames)]."""
     values = input_features.reshape(PREPROCESSOR.mel.n_mels, -1)
@@ -219,18 +208,6 @@ def word_confidence(logits: np.ndarray, lengths: np.ndarray) -> LeapText:
     n = int(counts[0])
     ids, probabilities = found.ids[0, :n].tolist(), found.probability[0, :n].tolist()
     return drawing.confidence(words.whisper_words(ids, probabilities, PREPROCESSOR))
-
-
-@tensorleap_custom_visualizer("audiogram", LeapDataType.Graph)
-def audiogram(thresholds_db_hl: np.ndarray) -> LeapGraph:
-    """Draw the audiogram of the profile."""
-    return drawing.audiogram(thresholds_db_hl)
-
-
-@tensorleap_custom_visualizer("spectrum", LeapDataType.Graph)
-def spectrum(spectra_dbfs: np.ndarray) -> LeapGraph:
-    """Draw the long-term spectrum under the first profile and under this."""
-    return drawing.spectrum(spectra_dbfs)
 
 
 @tensorleap_integration_test()

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import numpy as np
 from code_loader.contract.datasetclasses import PreprocessResponse
-from code_loader.inner_leap_binder.leapbinder_decorators import tensorleap_gt_encoder
+from code_loader.contract.enums import LeapDataType
+from code_loader.contract.visualizer_classes import LeapAudio, LeapGraph
+from code_loader.inner_leap_binder.leapbinder_decorators import (
+    tensorleap_custom_visualizer,
+    tensorleap_gt_encoder,
+)
 
 from hearing_analysis import encoders
 from hearing_analysis.recognisers import open_whisper
+from hearing_analysis.tensorleap import drawing
 from hearing_analysis.tensorleap.dataset import CONFIG
 from models.platform_graph import PlatformMode, can_make_graphs, platform_graph
 
@@ -38,3 +44,15 @@ def model_file(mode: PlatformMode) -> Path:
 def text_of(ids: np.ndarray) -> str:
     """Read tokens, normalised as references are."""
     return PREPROCESSOR.normalize_text(PREPROCESSOR.decode(ids))
+
+
+@tensorleap_custom_visualizer("audio", LeapDataType.Audio)
+def listen(sound: np.ndarray, playback: np.ndarray) -> LeapAudio:
+    """Play the clip as loud as its profile left it, over its picture."""
+    return drawing.audio(drawing.restore(sound, playback))
+
+
+@tensorleap_custom_visualizer("waveform", LeapDataType.Graph)
+def waveform(sound: np.ndarray, playback: np.ndarray) -> LeapGraph:
+    """Draw the clip's envelope at its true level."""
+    return drawing.waveform_graph(drawing.restore(sound, playback))

@@ -13,7 +13,6 @@ from pipeline.kmeans.feature_cli import (
     Split,
     hubert,
     mfcc,
-    tell,
     whisper,
 )
 from pipeline.options import (
@@ -24,6 +23,7 @@ from pipeline.options import (
     Workers,
     launchable,
 )
+from pipeline.printing import tell
 
 if TYPE_CHECKING:
     from pipeline.launch.request import Launch

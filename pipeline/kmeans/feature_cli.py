@@ -1,8 +1,7 @@
 """``pipeline kmeans mfcc``, ``hubert`` and ``whisper``: the commands that make features."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +16,7 @@ from pipeline.options import (
     Workers,
     launchable,
 )
+from pipeline.printing import tell
 
 if TYPE_CHECKING:
     from pipeline.kmeans.features import FeatureReader
@@ -160,13 +160,3 @@ def _make_features(
     reports = do_ranks(split, work, ranks, num_workers)
     tell({"shards": [asdict(report) for report in reports]}, as_json=as_json)
     judge(reports, feat_dir, max_failures)
-
-
-def tell(report: dict[str, Any], *, as_json: bool) -> None:
-    """Print a report, for machines or for people."""
-    if as_json:
-        print(json.dumps(report, indent=2))
-        return
-    from pipeline.kmeans.printing import print_report
-
-    print_report(report)

@@ -10,9 +10,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.errors import InputError
+from pipeline.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG_FILE = Path("conf") / "slurm.yaml"
@@ -138,10 +137,7 @@ def read_resources(path: Path) -> Resources:
     InputError
         If it is not a list of names we know, each with a value.
     """
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, "restore it from the repository")
     content = {} if content is None else content
     known = [f.name for f in fields(Resources)]
     unknown = sorted(map(str, content.keys() - set(known))) if isinstance(content, dict) else []

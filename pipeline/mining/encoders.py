@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from pipeline.arrays import map_array
 from pipeline.corpus import file_digest, files_digest
 from pipeline.errors import InputError, MissingPathError
 from pipeline.mining.preset import EncoderChoice
@@ -175,14 +176,9 @@ class StoredEmbeddings:
                 "give a .npy file for each shard"
             )
         path = self.files[shard]
-        try:
-            rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{path} is truncated or no array file; embed the shard again"
-            ) from error
+        rows = map_array(path, "embed the shard again")
         kinds = (np.float16, np.float32)
-        if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype not in kinds:
+        if rows.ndim != 2 or rows.dtype not in kinds:
             raise InputError(f"{path} holds no rows of float16 or float32; embed the shard again")
         if len(rows) != n_lines:
             raise InputError(

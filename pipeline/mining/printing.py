@@ -8,6 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.report import say
+
 
 def print_report(report: Mapping[str, Any], depth: int = 0) -> None:
     """Print a report on standard output."""
@@ -18,10 +20,10 @@ def print_report(report: Mapping[str, Any], depth: int = 0) -> None:
         if isinstance(value, list) and value and isinstance(value[0], Mapping):
             _print_table(console, title, value)
         elif isinstance(value, Mapping) and value:
-            _say(console, f"{indent}{title}")
+            say(console, f"{indent}{title}")
             print_report(value, depth + 1)
         else:
-            _say(console, f"{indent}{title}: {_text(value)}")
+            say(console, f"{indent}{title}: {_text(value)}")
 
 
 def _print_table(console: Console, name: str, rows: list[Mapping[str, Any]]) -> None:
@@ -44,8 +46,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_text(one) for one in value)
     return str(value)
-
-
-def _say(console: Console, sentence: str) -> None:
-    # Paths are no markup, and a terminal wraps them better than we could.
-    console.print(sentence, markup=False, highlight=False, soft_wrap=True)

@@ -18,13 +18,12 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Protocol
 
-import yaml
-
 from pipeline.corpus import Split, open_corpus
 from pipeline.errors import InputError, MissingPathError
 from pipeline.mining.preset import DataChoice, Side
 from pipeline.mining.segments import Segment, parse_segment
 from pipeline.stage import corpus_digest
+from pipeline.yaml_files import read_yaml
 
 LONGEST_LINE = 2**20  # characters; what is longer is no sentence
 CORPUS_SHARD_ROWS = (64, 4096)  # fewest and most
@@ -256,12 +255,7 @@ def _meta_paths(data: DataChoice, n_shards: int, where: str) -> list[Path] | lis
 
 
 def _read_list(path: Path, where: str) -> list[str]:
-    if not path.is_file():
-        raise MissingPathError(f"{where}: {path} does not exist; correct shard_list")
-    try:
-        listed = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no YAML with a key shard_list") from error
+    listed = read_yaml(path, f"correct shard_list of {where}")
     shards = listed.get("shard_list") if isinstance(listed, dict) else None
     if not isinstance(shards, list) or not shards:
         raise InputError(f"{path} holds no list of files under shard_list")

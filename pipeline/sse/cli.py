@@ -8,7 +8,8 @@ import typer
 from pipeline.command import configure_logging, one_of, split_names
 from pipeline.errors import InputError
 from pipeline.options import DryRun, Json, LogLevel, MaxFailures, Overwrite, Splits, Workers
-from pipeline.sse.training_cli import iterate, neighbours, tell, train
+from pipeline.printing import tell
+from pipeline.sse.training_cli import iterate, neighbours, train
 
 if TYPE_CHECKING:
     from pipeline.sse.frames import FrameSource

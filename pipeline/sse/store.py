@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.arrays import map_array
 from pipeline.corpus import read_json, write_path
 from pipeline.errors import InputError, MissingPathError
 from pipeline.folders import COMPLETE
@@ -304,10 +305,5 @@ def _read_index(path: Path) -> pa.Table:
 
 
 def _map_frames(path: Path) -> np.ndarray:
-    try:
-        frames = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path} is missing or damaged; make the features again with --overwrite"
-        ) from error
-    return np.asarray(frames)  # a plain array on the same memory
+    # A plain array on the same memory.
+    return np.asarray(map_array(path, "make the features again with --overwrite"))

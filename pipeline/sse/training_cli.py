@@ -1,6 +1,5 @@
 """``pipeline sse train``, ``neighbours`` and ``iterate``."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +7,7 @@ import typer
 
 from pipeline.command import configure_logging, one_of
 from pipeline.options import Json, LogLevel, Overwrite
+from pipeline.printing import tell
 
 if TYPE_CHECKING:
     from pipeline.sse.train import TrainSettings
@@ -303,13 +303,3 @@ def _architecture(
         "stride": stride,
         "pooling": pooling,
     }
-
-
-def tell(report: dict[str, Any], *, as_json: bool) -> None:
-    """Print a report on standard output."""
-    if as_json:
-        print(json.dumps(report, indent=2))
-        return
-    from pipeline.kmeans.printing import print_report
-
-    print_report(report)

@@ -87,10 +87,10 @@ def test_who_is_heard_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("arraysize: 3", "may hold array_size, .*, and 'arraysize' is none of them"),
         ("- 3", "and it is no list of names"),
-        ("time: [", "cannot be read"),
+        ("time: [", "conf/slurm.yaml is not valid YAML: "),
         ("time: 90", "conf/slurm.yaml: time 90 is not a word; put it between quotes"),
         ("memory: 2G", "array_size is missing in .*; give it as --array-size"),
-        ("x: !!python/object/apply:os.system ['true']", "cannot be read: could not determine"),
+        ("x: !!python/object/apply:os.system ['true']", "is not valid YAML: could not determine"),
     ],
 )
 def test_a_configuration_that_cannot_be_read(

@@ -184,7 +184,7 @@ def test_a_list_names_shards_in_its_order(tmp_path):
     with pytest.raises(MissingPathError, match="/c does not exist"):
         open_side(side(shard_list=str(listed)))
     listed.write_text("shard_list: !!python/object/apply:os.getcwd []")
-    with pytest.raises(InputError, match="is no YAML with a key shard_list"):
+    with pytest.raises(InputError, match="list.yaml is not valid YAML: could not determine"):
         open_side(side(shard_list=str(listed)))
 
 

@@ -1,11 +1,15 @@
-"""What ``pipeline kmeans`` prints: nested reports as indented lines."""
+"""What commands print of their reports: nested ones as indented lines."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def print_report(report: Mapping[str, Any]) -> None:
-    """Print a report on standard output."""
+def tell(report: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a report on standard output, for machines or for people."""
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
     for line in lines_of(report):
         print(line)
 
