@@ -179,8 +179,9 @@ def open_session(
             str(path), sess_options=options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's own exceptions share no base class
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{path} is not a model that ONNX Runtime opens ({error}); export it again"
+            f"{path} is not a model that ONNX Runtime opens ({reason}); export it again"
         ) from error
 
 

@@ -66,6 +66,12 @@ def train(
     level_change_db: Annotated[
         float, typer.Option(min=0, help="Make a Whisper's clips up to so much louder or softer.")
     ] = 0.0,
+    warp: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Stretch a Whisper's spectra by up to so much.")
+    ] = 0.0,
+    masks: Annotated[
+        int, typer.Option(min=0, help="Blank out so many stretches and bands of a Whisper's clips.")
+    ] = 0,
     crop: Annotated[
         bool, typer.Option("--crop", help="Leave out most of the silence after a Whisper's clips.")
     ] = False,
@@ -101,6 +107,8 @@ def train(
         ctc_weight=ctc_weight,
         label_smoothing=label_smoothing,
         level_change_db=level_change_db,
+        warp=warp,
+        masks=masks,
         crop=crop,
         seed=seed,
         bf16=bf16,

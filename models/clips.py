@@ -52,6 +52,12 @@ class Clips(torch.utils.data.Dataset):
         draw = np.asarray([self._epoch, index])
         return {"input_values": values, "labels": self._labels[row], "draw": draw}
 
+    @property
+    def origin(self) -> list[tuple[str, int, int]]:
+        """Files that the clips are read from, with their sizes and times."""
+        stats = ((path.resolve(), path.stat()) for path in self._split.shards)
+        return [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
     def labels(self, index: int) -> np.ndarray:
         """Labels of one clip."""
         return self._labels[self.rows[index]]

@@ -1,5 +1,6 @@
 """Clips as frozen convolutions hear them: computed once, by all processes together, and kept."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,15 +60,21 @@ def encode(
     n_processes: int = 1,
     barrier: Callable[[], None] = lambda: None,
 ) -> EncodedClips:
-    """Hear every clip once; a part that is there from an interrupted training is used again."""
+    """Hear every clip once.
+
+    A part that an interrupted training left is used again, if the same network made it of the same
+    clips.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     parts = [folder / f"encoded-{part}-of-{n_processes}.npz" for part in range(n_processes)]
-    if not parts[process].is_file():
+    digest = _digest(clips, encoder, window)
+    if not _was_made_of(parts[process], digest):
         rows = np.argsort(clips.lengths, kind="stable")[process::n_processes]
         frames = _encode_rows(clips, rows, encoder, preprocessor, window)
         partial = parts[process].with_suffix(".partial.npz")
         np.savez(
             partial,
+            digest=digest,
             rows=rows,
             n_frames=np.array([len(each) for each in frames]),
             frames=np.concatenate(frames),
@@ -75,6 +82,21 @@ def encode(
         partial.replace(parts[process])
     barrier()
     return EncodedClips(clips, preprocessor, parts)
+
+
+def _digest(clips: Clips, encoder: Wav2Vec2FeatureEncoder, window: float) -> str:
+    """What the outcome depends on."""
+    digest = hashlib.sha256(repr((window, clips.origin, clips.rows)).encode())
+    for name, weights in encoder.state_dict().items():
+        digest.update(name.encode() + weights.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _was_made_of(part: Path, digest: str) -> bool:
+    if not part.is_file():
+        return False
+    with np.load(part) as kept:
+        return "digest" in kept and str(kept["digest"]) == digest
 
 
 def _encode_rows(

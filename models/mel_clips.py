@@ -63,6 +63,8 @@ class MelCollator:
         """Make one batch: features, and labels without their first token, which the model adds."""
         rng = batch_rng(self._recipe.seed, clips)
         features = [clip["input_features"] for clip in clips]
+        if self._recipe.warp:
+            features = [warp(each, 1 + self._recipe.warp * rng.uniform(-1, 1)) for each in features]
         n_frames = self._length(max(each.shape[1] for each in features), rng)
         stacked = np.empty((len(clips), features[0].shape[0], n_frames), dtype=np.float32)
         for target, each in zip(stacked, features, strict=True):
@@ -71,6 +73,8 @@ class MelCollator:
         if self._recipe.level_change_db:
             change = rng.uniform(-1, 1, size=(len(clips), 1, 1)) * self._recipe.level_change_db
             stacked += (change / DB_PER_UNIT).astype(np.float32)
+        for clip, each in zip(stacked, features, strict=True):
+            mask(clip[:, : each.shape[1]], self._recipe.masks, rng)
         return {
             "input_features": torch.from_numpy(stacked),
             "labels": stack_labels([clip["labels"][1:] for clip in clips]),
@@ -83,6 +87,42 @@ class MelCollator:
         if rng.random() < self._recipe.extra_padding:
             longest = int(rng.integers(longest, self._n_frames + 1))
         return min(-(-longest // LENGTH_STEP) * LENGTH_STEP, self._n_frames)
+
+
+def warp(features: np.ndarray, factor: float) -> np.ndarray:
+    """Move every band of a spectrogram [shape=(n_mels, t)] to ``factor`` times its place.
+
+    So sounds a vocal tract of another length (Jaitly & Hinton 2013, "Vocal tract length
+    perturbation improves speech recognition"); what comes from beyond the last band is that band.
+    """
+    last = len(features) - 1
+    places = np.minimum(np.arange(len(features)) / factor, last)
+    lower = places.astype(np.int64)
+    share = (places - lower)[:, None].astype(np.float32)
+    values = features.astype(np.float32)
+    return values[lower] * (1 - share) + values[np.minimum(lower + 1, last)] * share
+
+
+def mask(features: np.ndarray, count: int, rng: np.random.Generator) -> None:
+    """Overwrite stretches of time and of bands with the mean, in place.
+
+    SpecAugment without its time warp (Park et al. 2019, arXiv 1904.08779).
+
+    Parameters
+    ----------
+    features : np.ndarray [shape=(n_mels, t), dtype=float32]
+    count : int
+        Of either; each is up to a tenth of the clip, or of the bands, long.
+    rng : np.random.Generator
+    """
+    mean = features.mean() if count else 0.0
+    for _ in range(count):
+        for axis, size in enumerate(features.shape):
+            length = int(rng.integers(0, size // 10 + 1))
+            start = int(rng.integers(0, size - length + 1))
+            where = [slice(None), slice(None)]
+            where[axis] = slice(start, start + length)
+            features[tuple(where)] = mean
 
 
 def _without_silence(clip: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

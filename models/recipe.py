@@ -6,19 +6,27 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import transformers
-from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer
+from huggingface_hub.errors import StrictDataclassError
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+)
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from models.callbacks import LogBeforeSaving, LogLines, StopAfter, tensorboard
 from pipeline.errors import InputError
-from pipeline.yaml_files import read_yaml
+from pipeline.yaml_files import LONGEST_REASON, read_yaml
 
 LOG_STEPS = 50
+Configuration = TypeVar("Configuration", bound=PreTrainedConfig)
 NEITHER = "give either an architecture to start from scratch, or a checkpoint"
 
 
@@ -53,6 +61,10 @@ class TrainingRecipe:
         Of the tokens of a Whisper.
     level_change_db : float
         A Whisper's clips are made up to so many dB louder or softer.
+    warp : float
+        The spectrum of a Whisper's clips is stretched or squeezed by up to this share.
+    masks : int
+        So many stretches of time, and of bands, of a Whisper's clips are blanked out.
     crop : bool
         Leave out the silence that pads a Whisper's chunk, but for ``extra_padding`` of the batches.
     seed : int
@@ -77,6 +89,8 @@ class TrainingRecipe:
     ctc_weight: float = 0.0
     label_smoothing: float = 0.0
     level_change_db: float = 0.0
+    warp: float = 0.0
+    masks: int = 0
     crop: bool = False
     seed: int = 0
     bf16: bool = False
@@ -255,15 +269,30 @@ class GroupsByLength:
         )
 
 
-def read_architecture(path: Path) -> dict[str, Any]:
-    """Read the keys of a network's configuration from YAML.
+def read_architecture(path: Path, kind: type[Configuration], **settled: Any) -> Configuration:
+    """Read a network's configuration from YAML.
+
+    Parameters
+    ----------
+    path : Path
+    kind : type
+        A configuration of transformers, whose keys the file may hold.
+    **settled
+        Keys that the training decides, unless the file does.
 
     Raises
     ------
     MissingPathError, InputError
-        If there is no such file, or it holds no keys.
+        If there is no such file, or it is no configuration of this kind.
     """
     keys = read_yaml(path, "name an architecture such as conf/mini-wav2vec2.yaml")
     if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys):
         raise InputError(f"{path} is no architecture; write keys as conf/mini-wav2vec2.yaml has")
-    return keys
+    known = {*dir(kind()), "model_type", "attn_implementation"}
+    if unknown := [key for key in keys if key not in known]:
+        raise InputError(f"{path}: {kind.__name__} has no key {unknown[0]!r}")
+    try:
+        return kind(**{**settled, **keys})
+    except StrictDataclassError as error:
+        reason = " ".join(str(error).split())[:LONGEST_REASON]
+        raise InputError(f"{path} is no {kind.__name__}: {reason}") from None

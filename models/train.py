@@ -224,8 +224,7 @@ def _prepare(
         for name in PROCESSOR_FILES:
             (output / name).write_bytes((checkpoint / name).read_bytes())
     if architecture is not None:
-        keys = read_architecture(architecture)
-        config = Wav2Vec2Config(architectures=["Wav2Vec2ForCTC"], **keys)
+        config = read_architecture(architecture, Wav2Vec2Config, architectures=["Wav2Vec2ForCTC"])
     else:
         config = Wav2Vec2Config.from_pretrained(str(checkpoint))
     config.save_pretrained(output)

@@ -240,18 +240,16 @@ def _new_model(
     end = tokenizer.eos_token_id
     start = cast(int, tokenizer.convert_tokens_to_ids(START))
     ends = {name: end for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    keys: dict[str, Any] = {
-        "attn_implementation": fastest_attention(),
-        **read_architecture(architecture),
-    }
-    config = WhisperConfig(
+    config = read_architecture(
+        architecture,
+        WhisperConfig,
+        attn_implementation=fastest_attention(),
         architectures=["WhisperForConditionalGeneration"],
         vocab_size=len(tokenizer),
         num_mel_bins=mel.n_mels,
         max_source_positions=mel.n_frames // 2,
         decoder_start_token_id=start,
         **ends,
-        **keys,
     )
     model = network(config)
     # Without these, generate would not know how to ask for a language and a task.

@@ -13,7 +13,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 from models.network import make_model
 from models.train import VOCABULARY, TrainingRecipe, train_ctc
 from models.wav2vec2 import Wav2Vec2Preprocessor
-from pipeline.errors import InputError
+from pipeline.errors import InputError, MissingPathError
 
 SHIPPED = Path(__file__).parents[2] / "models" / "mini-wav2vec2"
 RECIPE = TrainingRecipe(epochs=4, batch_size=4, learning_rate=5e-3, window_seconds=1.0)
@@ -113,6 +113,26 @@ def test_mixed_precision_hears_what_float32_hears(tmp_path: Path) -> None:
 def test_either_an_architecture_or_a_checkpoint(tone_corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="either an architecture"):
         train_ctc(tone_corpus, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 3", "is no architecture; write keys"),
+        ("hidden_size: [", "is not valid YAML"),
+        ("hidden_siz: 96", "Wav2Vec2Config has no key 'hidden_siz'"),
+        ("hidden_size: wide", "is no Wav2Vec2Config: .* expected int, got str"),
+        (None, "does not exist; name an architecture"),
+    ],
+)
+def test_an_architecture_that_is_none(
+    text: str | None, message: str, tone_corpus: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "network.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises((InputError, MissingPathError), match=message):
+        train_ctc(tone_corpus, tmp_path / "out", architecture=path)
 
 
 def _loss(model: Wav2Vec2ForCTC) -> float:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from test_train import TINY
 from test_train_whisper import MEL
 from test_train_whisper import TINY as TINY_WHISPER
@@ -21,7 +23,7 @@ from models.clips import Clips, Collator
 from models.encoded_clips import encode
 from models.growth import grow
 from models.hybrid import CHARACTERS, HybridWhisper, character_ids, plain, take_any_length
-from models.mel_clips import MelClips, MelCollator
+from models.mel_clips import MelClips, MelCollator, mask, warp
 from models.network import freeze_features, make_model
 from models.recipe import TrainingRecipe
 from models.train import train_ctc
@@ -95,6 +97,16 @@ def test_encoded_clips_are_what_the_convolutions_hear(tone_corpus: Path, tmp_pat
     assert len(encoded) == len(clips)
     kept = [encoded[row]["input_values"].base for row in range(len(encoded))]
     assert all(base is kept[0] for base in kept)  # one array in memory, not one a clip
+    path = tmp_path / "encoded-0-of-1.npz"
+    made = path.stat().st_mtime_ns
+    encode(clips, encoder, preprocessor, WINDOW, folder=tmp_path)
+    assert path.stat().st_mtime_ns == made  # used again, as after an interruption
+    with torch.no_grad():
+        weight = encoder.conv_layers[0].conv.weight
+        weight += 1e-3
+        encode(clips, encoder, preprocessor, WINDOW, folder=tmp_path)
+        weight -= 1e-3
+    assert path.stat().st_mtime_ns != made  # another network hears otherwise
     for row in (0, 7):
         padded = np.zeros((1, n_samples), np.float32)
         padded[0, : clips.lengths[row]] = clips[row]["input_values"]
@@ -220,6 +232,28 @@ def test_levels_change_by_decibels(features: Path) -> None:
     torch.testing.assert_close(shifts, shifts[:, :1].expand_as(shifts), rtol=0, atol=1e-5)
     assert 0.01 < float(shifts.abs().max()) <= 8 / 40 + 1e-6
     assert float(shifts[:, 0].std()) > 0
+
+
+def test_a_warp_moves_the_bands_of_a_spectrogram() -> None:
+    ramp = np.repeat(np.arange(80, dtype=np.float32)[:, None], 3, axis=1)
+    np.testing.assert_array_equal(warp(ramp, 1.0), ramp)
+    np.testing.assert_allclose(warp(ramp, 1.25), ramp / 1.25, rtol=1e-5)
+    np.testing.assert_allclose(warp(ramp, 0.5)[:, 0], np.minimum(2 * np.arange(80), 79), rtol=1e-5)
+
+
+@given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 3), st.integers(0, 99))
+def test_masks_blank_out_no_more_than_they_say(
+    n_mels: int, n_frames: int, count: int, seed: int
+) -> None:
+    features = np.random.default_rng(seed).standard_normal((n_mels, n_frames)).astype(np.float32)
+    masked = features.copy()
+    mask(masked, count, np.random.default_rng(seed))
+    changed = masked != features
+    assert changed.all(axis=1).sum() <= count * (n_mels // 10)
+    assert changed.all(axis=0).sum() <= count * (n_frames // 10)
+    np.testing.assert_array_equal(masked[changed], features.mean())
+    if count == 3 and n_mels >= 20 and n_frames >= 20 and seed == 0:
+        assert changed.any()
 
 
 def test_a_hybrid_training_ends_in_a_whisper(features: Path, tmp_path: Path) -> None:

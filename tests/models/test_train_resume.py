@@ -19,7 +19,7 @@ from pipeline.logmel.features import MelSettings
 from pipeline.logmel.stage import LogMelStage
 from pipeline.stage import RunOptions, run_stage
 
-# Everything that is drawn at random: dropout, padding, noise, speed, level.
+# Everything that is drawn at random: dropout, padding, noise, speed, level, masks.
 DROPOUT = {"wav2vec2": {"hidden_dropout": 0.2}, "whisper": {"dropout": 0.2}}
 RECIPE = {"epochs": 4, "batch_size": 4, "learning_rate": 5e-3, "window_seconds": 1.0} | {
     "extra_padding": 0.5,
@@ -27,6 +27,8 @@ RECIPE = {"epochs": 4, "batch_size": 4, "learning_rate": 5e-3, "window_seconds":
     "speed_change": 0.1,
     "ctc_weight": 0.3,
     "level_change_db": 6.0,
+    "warp": 0.2,
+    "masks": 1,
     "crop": True,
 }
 TRAININGS = {"wav2vec2": train_ctc, "whisper": train_whisper}
