@@ -22,7 +22,9 @@ from pipeline.masking.profiles import HearingProfile
 N_FFT = 2048
 HOP_LENGTH = 512  # a quarter of N_FFT; `_rms` leans on that
 N_MELS = 128
+MELS_AT_ONCE = 32
 N_MFCC = 20
+ROLLOFF_STRETCH = 32  # bins
 ROLLOFF_SHARE = 0.85  # of the summed magnitude lies below the roll-off frequency
 CONTRAST_EDGES_HZ = (0.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0, 12800.0)
 CONTRAST_QUANTILE = 0.02
@@ -58,7 +60,7 @@ TYPES: dict[str, type] = {
     "audibility": float,
 } | {f"{name}_{statistic}": float for name in DESCRIPTORS for statistic in STATISTICS}
 
-_BLOCK_FRAMES = 64  # per pass: bounds memory, and the allocator reuses small blocks
+_BLOCK_FRAMES = 48  # per pass: bounds memory; larger arrays glibc would take from the system anew
 
 
 def audio_metadata(
@@ -190,13 +192,21 @@ class _Band:
 
 
 @dataclass(frozen=True)
+class _Filters:
+    """Neighbouring columns of a matrix, without the rows that are zero in all of them."""
+
+    bins: slice
+    weights: np.ndarray  # [shape=(bins, filters)]
+
+
+@dataclass(frozen=True)
 class _Kernels:
     """What depends on the sampling rate alone. ``b`` is the number of bins, N_FFT / 2 + 1."""
 
     frequencies_hz: np.ndarray  # [shape=(b,), float64]
     window: np.ndarray  # [shape=(N_FFT,), float64]
     moments: np.ndarray  # [shape=(b, 4), float64]: 1, f, f² and the weights of a fitted slope
-    mel: np.ndarray  # [shape=(b, N_MELS), float32]
+    mel: tuple[_Filters, ...]  # of N_MELS triangles, float32
     thirds: np.ndarray  # [shape=(b, 18), float32]: third-octave bands, to mean squares
     cosines: np.ndarray  # [shape=(N_MELS, N_MFCC), float32]
     bands: tuple[_Band, ...]  # of spectral contrast; none when the sampling rate is too low
@@ -211,7 +221,7 @@ def _kernels(sampling_rate: int) -> _Kernels:
         frequencies_hz=frequencies_hz,
         window=0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT),
         moments=np.stack([frequencies_hz**0, frequencies_hz, frequencies_hz**2, slope], axis=1),
-        mel=_mel_filters(frequencies_hz),
+        mel=_in_groups(_mel_filters(frequencies_hz)),
         # Parseval for one-sided spectra, over the energy of the Hann window, 3/8 a sample.
         thirds=band_filters(sampling_rate, N_FFT) * np.float32(2 / (0.375 * N_FFT**2)),
         cosines=_cosines(),
@@ -228,6 +238,17 @@ def _mel_filters(frequencies_hz: np.ndarray) -> np.ndarray:
     fall = (upper - frequencies_hz[:, None]) / (upper - centre)
     filters = np.maximum(0, np.minimum(rise, fall)) * 2 / (upper - lower)
     return filters.astype(np.float32)
+
+
+def _in_groups(filters: np.ndarray) -> tuple[_Filters, ...]:
+    """Cut a filterbank up: most of it is zeros, which need not be multiplied."""
+    groups = []
+    for start in range(0, filters.shape[1], MELS_AT_ONCE):
+        columns = filters[:, start : start + MELS_AT_ONCE]
+        held = np.flatnonzero(columns.any(axis=1))
+        bins = slice(held[0], held[-1] + 1) if len(held) else slice(0, 1)
+        groups.append(_Filters(bins, np.ascontiguousarray(columns[bins])))
+    return tuple(groups)
 
 
 def _hz_to_mel(frequency_hz: float) -> float:
@@ -273,7 +294,7 @@ def _describe_block(frames: np.ndarray, kernels: _Kernels) -> dict[str, np.ndarr
     centroid = first / total
     return {
         "spectral_flatness": _flatness(power),
-        "melspectrogram": power @ kernels.mel,
+        "melspectrogram": np.hstack([power[:, part.bins] @ part.weights for part in kernels.mel]),
         "bands": power @ kernels.thirds,
         "spectral_centroid": centroid,
         "spectral_bandwidth": np.sqrt(np.maximum(0, second / total - centroid**2)),
@@ -289,8 +310,18 @@ def _flatness(power: np.ndarray) -> np.ndarray:
 
 
 def _rolloff(magnitude: np.ndarray, frequencies_hz: np.ndarray) -> np.ndarray:
-    below = np.cumsum(magnitude, axis=1)
-    return frequencies_hz[np.argmax(below >= ROLLOFF_SHARE * below[:, -1:], axis=1)]
+    # The stretch of bins in which the share is reached first, then the bin within it.
+    stretches = magnitude[:, :-1].reshape(len(magnitude), -1, ROLLOFF_STRETCH)
+    below = np.cumsum(stretches.sum(axis=2), axis=1)
+    wanted = ROLLOFF_SHARE * (below[:, -1] + magnitude[:, -1])
+    stretch = np.argmax(below >= wanted[:, None], axis=1)
+    frames = np.arange(len(magnitude))
+    within = np.cumsum(stretches[frames, stretch], axis=1)
+    within += (below[frames, stretch] - within[:, -1])[:, None]
+    reached = np.argmax(within >= wanted[:, None], axis=1)
+    bins = stretch * ROLLOFF_STRETCH + reached
+    bins[below[:, -1] < wanted] = len(frequencies_hz) - 1  # which stretches leave out
+    return frequencies_hz[bins]
 
 
 def _extremes(magnitude: np.ndarray, bands: tuple[_Band, ...]) -> dict[str, np.ndarray]:

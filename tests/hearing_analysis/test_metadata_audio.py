@@ -91,8 +91,12 @@ def test_equals_librosa_after_an_attenuation_by_100_db() -> None:
         speech_like(0.4)[:511],
         speech_like(0.4)[:2047],
         np.concatenate([np.zeros(4000, np.float32), speech_like(0.8)]),
+        np.tile(np.array([0.5, -0.5], np.float32), 3000),
     ],
-    ids=["silence", "one sample", "one zero", "offset", "under a hop", "under a frame", "late"],
+    ids=[
+        *("silence", "one sample", "one zero", "offset", "under a hop", "under a frame", "late"),
+        "half the sampling rate",
+    ],
 )
 def test_equals_librosa_at_the_edges(waveform: np.ndarray) -> None:
     assert_equals_librosa(waveform)
