@@ -10,9 +10,10 @@ import numpy as np
 
 from pipeline.corpus import write_atomically, write_path
 from pipeline.errors import InputError, MissingPathError
+from pipeline.kmeans.nearest import Nearest
 from pipeline.kmeans.shards import make_folder, open_shard, stem
 
-LONGEST = 16_384  # frames that are compared with all centroids at once
+FRAMES_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -50,61 +51,50 @@ class LabelWork:
                 f"{shard.path} has {shard.frames.shape[1]} dimensions and the model {n_dims}; "
                 "give the features that the model was learned from"
             )
-        nearest = Nearest(self.centroids)
-        words = [str(label) for label in range(len(self.centroids))]
+        nearest = Nearest(self.centroids, len(shard.frames))
+        words = Words(len(self.centroids))
         path = self.output / f"{stem(self.split, rank, self.n_shards)}.km"
-        with write_path(path) as temporary, temporary.open("w", encoding="ascii") as file:
-            for frames in shard.clips():
+        with write_path(path) as temporary, temporary.open("wb") as file:
+            for frames, lengths in shard.groups(FRAMES_AT_ONCE):
                 try:
-                    labels = nearest(frames).tolist()
+                    file.write(words.lines(nearest(frames, lengths), lengths))
                 except FloatingPointError as error:
                     raise InputError(f"{shard.path} holds {error}; make the shard again") from error
-                file.write(" ".join(map(words.__getitem__, labels)) + "\n")
         return LabelReport(rank, len(shard.lengths), len(shard.frames))
 
 
-class Nearest:
-    """Finds nearest centroids, with the arithmetic of fairseq's dump_km_label.py.
-
-    That computes |x|² - 2xC + |C|² in the precision of its arguments, in this order. The first term
-    decides nothing but how the sum rounds, and so which of two centroids wins that are as good as
-    equally far; it is kept, that labels be the same. The factor -2 is drawn into the centroids,
-    which is exact, and everything happens in one buffer, which is what takes the time.
+class Words:
+    """Writes labels.
 
     Parameters
     ----------
-    centroids : np.ndarray [shape=(n_clusters, n_dims)]
+    n_clusters : int
     """
 
-    def __init__(self, centroids: np.ndarray) -> None:
-        transposed = centroids.transpose()
-        self._table = -2 * transposed
-        self._norms = (transposed**2).sum(axis=0, keepdims=True)
-        self._buffer = np.empty((0, len(centroids)), centroids.dtype)
+    def __init__(self, n_clusters: int) -> None:
+        words = np.array([f"{label} ".encode() for label in range(n_clusters)])
+        # A row per label: its digits and a space, filled up with zeros.
+        self._cells = words.view(np.uint8).reshape(n_clusters, -1)
+        self._sizes = (self._cells > 0).sum(axis=1)
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Labels of frames [shape=(n, n_dims)]: int64 [shape=(n,)].
+    def lines(self, labels: np.ndarray, lengths: np.ndarray) -> bytes:
+        """Write a line per clip: its labels between spaces.
 
-        Raises
-        ------
-        FloatingPointError
-            If a frame has no finite distance to anything.
+        Parameters
+        ----------
+        labels : np.ndarray [shape=(n_frames,), dtype=int64]
+        lengths : np.ndarray [shape=(n_clips,), dtype=int64]
+            Frames of every clip.
         """
-        starts = range(0, len(frames), LONGEST)
-        labels = [self._some(frames[start : start + LONGEST]) for start in starts]
-        return np.concatenate(labels) if labels else np.empty(0, np.int64)
-
-    def _some(self, frames: np.ndarray) -> np.ndarray:
-        if len(frames) > len(self._buffer):
-            shape = (len(frames), self._buffer.shape[1])
-            self._buffer = np.empty(shape, np.result_type(frames, self._table))
-        squares = (frames**2).sum(axis=1, keepdims=True)
-        if not np.isfinite(squares).all():
-            raise FloatingPointError("features that are NaN, infinite or beyond float32")
-        distances = np.matmul(frames, self._table, out=self._buffer[: len(frames)])
-        distances += squares
-        distances += self._norms
-        return distances.argmin(axis=1)
+        cells = self._cells[labels]
+        ends = np.cumsum(lengths)
+        last = ends[lengths > 0] - 1
+        cells[last, self._sizes[labels[last]] - 1] = ord("\n")
+        text = cells[cells > 0]
+        if not lengths.all():
+            written = np.concatenate([[0], np.cumsum(self._sizes[labels])])
+            text = np.insert(text, written[ends[lengths == 0]], ord("\n"))
+        return text.tobytes()
 
 
 def write_dictionary(folder: Path, n_clusters: int) -> None:

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
 from pipeline.errors import InputError
+from pipeline.kmeans.kernel import kernel_for, pays, takes
 
 SAMPLE_PER_CLUSTER = 100  # frames that centroids are settled on, for each of them
 SMALLEST_SAMPLE = 30_000
@@ -240,17 +241,12 @@ def _pass(
     """Assign all frames; blocks are summed in their order, so that threads change nothing."""
     n_clusters, n_dims = centroids.shape
     sums, counts = np.zeros((n_clusters, n_dims)), np.zeros(n_clusters, np.int64)
-    table = np.ascontiguousarray(-2 * centroids.T)
-    norms = (centroids**2).sum(axis=1)
+    assigned = _Assignment(centroids, frames.n_frames)
     total, farthest = 0.0, []
 
     def assign(block: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
         block = block - origin
-        scores = block @ table
-        scores += norms
-        labels = scores.argmin(axis=1)
-        distances = np.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
-        distances = distances + np.einsum("ij,ij->i", block, block)
+        labels, distances = assigned.labels_and_distances(block)
         ones = np.ones(len(block), np.float32)
         places = np.arange(len(block) + 1)
         # Rows of a cluster are added up by a sparse matrix that has one 1 in every column.
@@ -265,3 +261,25 @@ def _pass(
         total += part
         farthest.append(far)
     return _Step(sums, counts, total / frames.n_frames, np.array(farthest[:n_clusters]))
+
+
+class _Assignment:
+    """Nearest centroids: near enough, where two are as good as equally far."""
+
+    def __init__(self, centroids: np.ndarray, n_frames: int) -> None:
+        self._norms = (centroids**2).sum(axis=1)
+        self._table = np.ascontiguousarray(-2 * centroids.T)
+        # Passes follow each other, with the same code.
+        is_worth_it = pays(centroids, n_frames * SETTLING_PASSES)
+        self._kernel = kernel_for(centroids, self._norms) if is_worth_it else None
+
+    def labels_and_distances(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Labels, and squared distances in float32."""
+        if self._kernel is not None and takes(block):
+            found = self._kernel(block)
+            return found.labels, found.scores + found.squares
+        scores = block @ self._table
+        scores += self._norms
+        labels = scores.argmin(axis=1)
+        distances = np.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
+        return labels, distances + np.einsum("ij,ij->i", block, block)

@@ -54,6 +54,19 @@ class FeatureShard:
         for start, stop in itertools.pairwise(self.offsets):
             yield self.frames[start:stop]
 
+    def groups(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Give the frames of some clips, and how many each has.
+
+        A group has at most ``size`` frames, or one clip.
+        """
+        offsets = self.offsets
+        first = 0
+        while first < len(self.lengths):
+            end = int(np.searchsorted(offsets, offsets[first] + size, side="right")) - 1
+            end = max(end, first + 1)
+            yield self.frames[offsets[first] : offsets[end]], self.lengths[first:end]
+            first = end
+
 
 def open_shard(folder: Path, split: str, rank: int, n_shards: int) -> FeatureShard:
     """Map a shard of ours or of fairseq's.

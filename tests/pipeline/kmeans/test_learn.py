@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from makers import seeded
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
-from pipeline.kmeans.label import Nearest
 from pipeline.kmeans.learn import SampledFrames
 from pipeline.kmeans.lloyd import ArrayFrames, LloydSettings, fit
 from pipeline.kmeans.model import Model, load_model, save_npz
+from pipeline.kmeans.nearest import Nearest
 from pipeline.kmeans.shards import open_shards
 
 GOLDEN = Path(__file__).parent / "golden"
