@@ -1,7 +1,8 @@
-"""MAP of 20,000 segments: seconds and memory; and against pytorch-metric-learning, if installed.
+"""MAP of 20,000 segments: seconds and memory; and held against two other ways to compute it.
 
 Embeddings of 192 numbers, 3,000 transcriptions, 20 speakers; all figures of ``pipeline sse map``
-are computed. pytorch-metric-learning computes MAP@R and P@1 of 4,000 of them.
+are computed. The definition, word by word, computes MAP@R of 1,000 of them, and
+pytorch-metric-learning MAP@R and P@1 of 4,000, if it is installed.
 """
 
 import argparse
@@ -26,6 +27,7 @@ def main() -> None:
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(f"{arguments.segments:,} segments: {seconds:.1f} s, {cpu:.1f} CPU s, {grown:.0f} MB more")
     print(f"  MAP@R {found.within.map_at_r:.4f}, across speakers {found.across.map_at_r:.4f}")
+    by_definition(embeddings[:1000], labels[:1000])
     if importlib.util.find_spec("pytorch_metric_learning"):
         compare(embeddings[:4000], labels[:4000])
 
@@ -33,9 +35,30 @@ def main() -> None:
 def draw(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3000, n)
-    middles = 0.3 * rng.standard_normal((3000, 192))
+    middles = 0.5 * rng.standard_normal((3000, 192))
     embeddings = (rng.standard_normal((n, 192)) + middles[labels]).astype(np.float32)
     return embeddings, labels, rng.integers(0, 20, n)
+
+
+def by_definition(embeddings: np.ndarray, labels: np.ndarray) -> None:
+    started = time.process_time()
+    ours = precision(embeddings, labels).mean().map_at_r
+    ours_seconds = time.process_time() - started
+    started = time.process_time()
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    found = []
+    for query, label in enumerate(labels):
+        nearest = [i for i in np.argsort(-(unit @ unit[query]), kind="stable") if i != query]
+        n_relevant = int((labels == label).sum()) - 1
+        hits = [labels[i] == label for i in nearest[:n_relevant]]
+        if n_relevant:
+            precisions = [sum(hits[: k + 1]) / (k + 1) for k in range(n_relevant) if hits[k]]
+            found.append(sum(precisions) / n_relevant)
+    seconds = time.process_time() - started
+    print(
+        f"{len(labels):,} segments: ours {ours:.6f}, {ours_seconds:.2f} CPU s; by definition "
+        f"{np.mean(found):.6f}, {seconds:.2f} CPU s"
+    )
 
 
 def compare(embeddings: np.ndarray, labels: np.ndarray) -> None:

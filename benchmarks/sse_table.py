@@ -22,13 +22,21 @@ import torch
 
 from pipeline.audio import load_mono
 from pipeline.sse.augment import EFFECTS, Augmentation
-from pipeline.sse.batches import LabelledPairs, ListedPairs, Pairs, ViewPairs
+from pipeline.sse.batches import LabelledPairs, ListedPairs, MixedPairs, Pairs, ViewPairs
 from pipeline.sse.embed import BASELINES, embed, embed_baseline
 from pipeline.sse.features import FeatureSettings, make_features
 from pipeline.sse.frames import FrameSource
 from pipeline.sse.lists import Sections, Segments, read_sections
 from pipeline.sse.model import Architecture, Model, load_model, new_network
-from pipeline.sse.pairs import PairSettings, error_rate, find_pairs, read_pairs, write_pairs
+from pipeline.sse.pairs import (
+    FoundPairs,
+    PairSettings,
+    error_rate,
+    near_pairs,
+    read_pairs,
+    select,
+    write_pairs,
+)
 from pipeline.sse.precision import retrieval
 from pipeline.sse.segments import SegmentSettings, make_segments
 from pipeline.sse.store import Store, open_store
@@ -41,6 +49,8 @@ PHONES = (3, 8)  # in an n-gram
 SHORTEST_SECONDS = 0.2
 MOST_SEGMENTS = 6000
 SEARCHED_SEGMENTS = 20_000
+THE_ORIGINALS = PairSettings(mutual=False, by_duration=False)
+TRAINED_ON = PairSettings(keep=1.0, support=4, other_speakers=True)
 
 
 @dataclass(frozen=True)
@@ -156,17 +166,24 @@ def systems(
     half = plan.settings.learning_rate / 2
     more = replace(plan.settings, epochs=plan.neighbour_epochs, learning_rate=half)
     shorter = replace(plan.settings, epochs=plan.gold_epochs)
+
+    def continued(
+        name: str, pairs: Callable[[], Pairs], settings: TrainSettings = more
+    ) -> Callable[[], VectorsOf]:
+        return lambda: by(trained(plan, name, train, pairs, settings, "initial"))
+
     return {
         **made,
         "untrained network": lambda: by(untrained(plan, train)),
         "initial": lambda: by(trained(plan, "initial", train, views(plan, train), plan.settings)),
-        "neighbours (one iteration)": lambda: by(
-            trained(
-                plan, "neighbours", train, lambda: neighbours(corpus, plan, train), more, "initial"
-            )
+        "own neighbours (alone)": continued(
+            "own-neighbours", lambda: own_neighbours(corpus, plan, train)
         ),
-        "control (as many steps without)": lambda: by(
-            trained(plan, "control", train, views(plan, train), replace(more, seed=1), "initial")
+        "neighbours (one iteration)": continued(
+            "neighbours", lambda: neighbours(corpus, plan, train)
+        ),
+        "control (as many steps without)": continued(
+            "control", views(plan, train), replace(more, seed=1)
         ),
         "gold (weakly supervised)": lambda: by(
             trained(plan, "gold", train, lambda: gold(corpus, plan, train), shorter)
@@ -207,33 +224,79 @@ def views(plan: Plan, store: Store) -> Callable[[], Pairs]:
 
 
 def neighbours(corpus: Path, plan: Plan, store: Store) -> Pairs:
-    """Pairs of the initial model; says how good they are."""
+    """Neighbours beside views, half of each; says how good the pairs are."""
     path = plan.work / "pairs"
-    model = load_model(plan.work / "initial")
-    sections = sections_of(store)
-    grid = list(make_segments(sections, SegmentSettings(shortest_seconds=0.32)))
-    segments = joined(grid)
-    rng = np.random.default_rng(0)
-    chosen = np.sort(
-        rng.choice(len(segments), min(SEARCHED_SEGMENTS, len(segments)), replace=False)
-    )
-    segments = segments.take(chosen)
-    vectors = embed(model.network, store, store.locate(segments))
-    told = transcribe(segments, read_alignment(corpus / "phones.txt"))
-    for title, settings in {
-        "the original's": PairSettings(mutual=False, by_duration=False),
-        "mutual": PairSettings(by_duration=False, keep=1.0),
-        "mutual, by duration": PairSettings(keep=1.0),
-        "mutual, by duration, half": PairSettings(),
-        "mutual, by duration, fifth": PairSettings(keep=0.2),
-    }.items():
-        found = find_pairs(vectors, segments, settings)
-        seconds = segments.seconds[found.first].mean()
-        wrong = error_rate(found.take(np.arange(min(len(found), 2000))), told)
-        print(f"  pairs, {title}: {len(found)}, phones differ by {wrong:.3f}, {seconds:.2f} s long")
-    found = find_pairs(vectors, segments, PairSettings(keep=0.5))
-    write_pairs(path, found, segments)
+    if not path.is_file():
+        find_neighbours(corpus, plan, store, path)
+    half = plan.settings.batch_size // 2
+    listed = ListedPairs(store, *read_pairs(path, store), half)
+    return MixedPairs(ViewPairs(store, half), listed)
+
+
+def own_neighbours(corpus: Path, plan: Plan, store: Store) -> Pairs:
+    """Neighbours that the initial model itself has found, among some segments, and nothing else."""
+    path = plan.work / "pairs-own"
+    if not path.is_file():
+        segments = grid_segments(store).draw(SEARCHED_SEGMENTS)
+        network = load_model(plan.work / "initial").network
+        near = near_pairs(embed(network, store, store.locate(segments)), segments, PairSettings())
+        told = transcribe(segments, read_alignment(corpus / "phones.txt"))
+        print(f"  neighbours by the model, {len(segments)} segments")
+        describe_pairs("the original's", select(near, segments, THE_ORIGINALS), told)
+        chosen = select(near, segments, PairSettings())
+        describe_pairs("mutual, by duration, half", chosen, told)
+        write_pairs(path, chosen, segments)
     return ListedPairs(store, *read_pairs(path, store), plan.settings.batch_size)
+
+
+def find_neighbours(corpus: Path, plan: Plan, store: Store, path: Path) -> None:
+    """Search all segments by ten frames of each."""
+    segments = grid_segments(store)
+    told = transcribe(segments, read_alignment(corpus / "phones.txt"))
+    searched = ten_frames_store(corpus, plan, store)
+    vectors = embed_baseline("downsample", searched, searched.locate(segments))
+    near = near_pairs(vectors, segments, PairSettings())
+    print(f"  neighbours by ten frames, {len(segments)} segments")
+    for name, settings in {
+        "the original's": THE_ORIGINALS,
+        "mutual, by duration, half": PairSettings(),
+        "mutual, by duration, tenth": PairSettings(keep=0.1),
+        "mutual, 4 support it": PairSettings(keep=1.0, support=4),
+        "the same, of other speakers": TRAINED_ON,
+    }.items():
+        chosen = select(near, segments, settings)
+        describe_pairs(name, chosen, told)
+    write_pairs(path, chosen, segments)
+
+
+def grid_segments(store: Store) -> Segments:
+    settings = SegmentSettings(shortest_seconds=0.32)
+    return joined(list(make_segments(sections_of(store), settings)))
+
+
+def describe_pairs(name: str, pairs: FoundPairs, told: Segments) -> None:
+    """Print how much alike a sample of the pairs is."""
+    rows = np.random.default_rng(0).permutation(len(pairs))[:2000]
+    wrong = error_rate(pairs.take(rows), told)
+    same = float((told.label[pairs.first] == told.label[pairs.second]).mean())
+    seconds = told.seconds[pairs.first].mean()
+    speaker = told.sections.speaker
+    others = float((speaker[pairs.first] != speaker[pairs.second]).mean())
+    print(
+        f"    {name}: {len(pairs)}, phones differ by {wrong:.3f}, {same:.1%} the same, "
+        f"{seconds:.2f} s long, {others:.0%} of other speakers",
+        flush=True,
+    )
+
+
+def ten_frames_store(corpus: Path, plan: Plan, store: Store) -> Store:
+    """Frames to search by: an encoder's as they are, log-mel without the mean of every band."""
+    if plan.source.kind == "encoder":
+        return store
+    folder = plan.work / "features-search"
+    source = FrameSource("logmel", 40, "bands")
+    make_features(corpus, sections_of(store), FeatureSettings(source), folder, num_workers=0)
+    return open_store(folder)
 
 
 def gold(corpus: Path, plan: Plan, store: Store) -> Pairs:

@@ -34,6 +34,14 @@ def dashboard(
     ),
     max_audio: MaxAudio = 40,
     max_page_mb: MaxPage = 50.0,
+    words: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `pipeline sse robustness`: whose neighbours words become."),
+    ] = None,
+    mining: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `pipeline mine profiles`: which clips still find themselves."),
+    ] = None,
 ) -> None:
     """Write one self-contained page that opens by a double click, offline, with sound."""
     from hearing_analysis.dashboard.build import build_dashboard
@@ -43,6 +51,8 @@ def dashboard(
         output,
         max_audio=max_audio,
         max_page_mb=max_page_mb,
+        words=words,
+        mining=mining,
     )
     where = f" in {report.audio_folder}" if report.audio_folder else ""
     print(f"{report.n_samples:,} samples, {report.n_clips_with_audio} clips with audio{where}")

@@ -11,6 +11,8 @@ from pipeline.errors import InputError
 from pipeline.neighbours import HELD, Neighbours, Rows
 
 TIE = 1e-6  # by which cosines differ from one way of computing them to another
+# Inverted files, perhaps behind a rotation; nothing behind them that numbers rows by itself.
+MERGEABLE = re.compile(r"(\w+,)*IVF[^,]+,(Flat|SQ\w+|PQ\w+)")
 
 
 class Index:
@@ -68,6 +70,12 @@ class Index:
                 f"{self.kind} has {self.n_cells} cells and there are {len(sample)} rows to learn "
                 "them from; give a smaller index_type, or Flat"
             )
+        if self.n_cells:
+            import faiss
+
+            # Centroids drawn blindly leave clusters without one, and scatter their rows.
+
+            self._inverted_file().cp.init_method = faiss.ClusteringInitMethod_AFK_MC2
         try:
             self._index.train(np.ascontiguousarray(sample, np.float32))
         except RuntimeError as error:
@@ -124,14 +132,31 @@ class Index:
         faiss.write_index(self._index, str(path))
 
     @classmethod
-    def load(cls, path: Path, kind: str) -> "Index":
-        """Read what :meth:`save` has written."""
+    def load(cls, path: Path, kind: str, *, mapped: bool = False) -> "Index":
+        """Read what :meth:`save` has written.
+
+        Parameters
+        ----------
+        path : Path
+        kind : str
+            That it was made with.
+        mapped : bool
+            For searching alone: rows stay in the file, and processes that search share them.
+
+        Raises
+        ------
+        InputError
+            If it is no index, or not whole.
+        """
         import faiss
 
         index = cls.__new__(cls)
         index.kind = kind
+        flags = 0
+        if mapped:
+            flags = faiss.IO_FLAG_MMAP if MERGEABLE.fullmatch(kind) else faiss.IO_FLAG_MMAP_IFC
         try:
-            index._index = faiss.read_index(str(path))
+            index._index = faiss.read_index(str(path), flags)
         except RuntimeError as error:
             raise InputError(f"{path} is damaged; remove it and run again") from error
         return index
@@ -140,6 +165,11 @@ class Index:
         import faiss
 
         return faiss.try_extract_index_ivf(self._index)
+
+
+def is_mergeable(kind: str) -> bool:
+    """Whether indexes of a type, with the same training, can be merged; a graph cannot."""
+    return MERGEABLE.fullmatch(kind) is not None
 
 
 def recall(found: Neighbours, exact: Neighbours, *, keeps_whole: bool = False) -> float:

@@ -22,6 +22,8 @@ from hearing_analysis.dashboard.clips import (
     move_to_folder,
 )
 from hearing_analysis.dashboard.content import PageContent, page_content
+from hearing_analysis.dashboard.mining import read_mining
+from hearing_analysis.dashboard.neighbourhoods import read_neighbourhoods
 from hearing_analysis.table import AnalysisTable, read_tables
 from pipeline.corpus import write_atomically
 from pipeline.errors import InputError
@@ -33,7 +35,8 @@ SCRIPTS = (
     *("views.js", "toolbar.js", "filter.js", "chips.js", "parquet.js", "export.js"),
     *("overview.js", "chart.js", "multiples.js", "audiogram.js"),
     *("map.js", "mapview.js", "lasso.js", "neighbours.js", "clusters.js"),
-    *("relation.js", "heatmap.js", "findings.js", "words.js", "phones.js", "insights.js"),
+    *("relation.js", "heatmap.js", "findings.js", "words.js", "phones.js"),
+    *("neighbourhoods.js", "insights.js", "mining.js"),
     *("compare.js", "samples.js", "player.js", "sample.js", "main.js"),
 )
 AUDIO_FOLDER = "audio"
@@ -71,7 +74,13 @@ class DashboardReport:
 
 
 def build_dashboard(
-    tables: Path | Sequence[Path], output: Path, *, max_audio: int = 40, max_page_mb: float = 50.0
+    tables: Path | Sequence[Path],
+    output: Path,
+    *,
+    max_audio: int = 40,
+    max_page_mb: float = 50.0,
+    words: Path | None = None,
+    mining: Path | None = None,
 ) -> DashboardReport:
     """Write the dashboard of an analysis table, or of several; the same tables, the same bytes.
 
@@ -85,6 +94,10 @@ def build_dashboard(
         Clips that can be listened to, each under every profile.
     max_page_mb : float
         Audio beyond this size, in MB, goes into a folder ``audio`` beside the page.
+    words : Path, optional
+        What ``pipeline sse robustness`` has made: whose neighbours masked words become.
+    mining : Path, optional
+        What ``pipeline mine profiles`` has made: which clips no longer find themselves.
 
     Raises
     ------
@@ -103,7 +116,15 @@ def build_dashboard(
     if embedded_bytes(analysis, chosen) > max_page_mb * 1e6:
         folder = output.parent / AUDIO_FOLDER
     source = "page" if folder is None else "folder"
-    content = page_content(analysis, chosen, version=page_version(), audio_source=source)
+    found = None if words is None else read_neighbourhoods(words)
+    content = page_content(
+        analysis,
+        chosen,
+        version=page_version(),
+        audio_source=source,
+        neighbourhoods=found,
+        mining=None if mining is None else read_mining(mining, analysis),
+    )
     page = assemble_page(content, _clip_blocks(analysis, chosen, folder)).encode()
     write_atomically(output, page)
     return DashboardReport(

@@ -21,6 +21,8 @@ from hearing_analysis.dashboard.encoding import (
     encode_confidences,
 )
 from hearing_analysis.dashboard.latents import LatentContent, latent_content
+from hearing_analysis.dashboard.mining import Mining, MiningSummary
+from hearing_analysis.dashboard.neighbourhoods import Neighbourhoods
 from hearing_analysis.figures import GroupFigures, overview
 from hearing_analysis.groups import MAX_VALUES
 from hearing_analysis.insights import (
@@ -87,6 +89,10 @@ class PageContent:
 
     Attributes
     ----------
+    neighbourhoods : Neighbourhoods, optional
+        Whose neighbours masked words become, where that was measured.
+    mining : MiningSummary, optional
+        Which clips no longer find themselves, where that was mined.
     audio_source : str
         ``page``, ``folder`` or ``server``: where sounds come from.
     clips_with_audio : tuple of int
@@ -94,7 +100,7 @@ class PageContent:
     heavy : dict
         What the page reads when it is first needed: ``column-<i>`` the values of column i,
         ``clips`` which clip each row is (i4), ``operations`` the word alignment of each row (see
-        `alignment.word_operations`), ``phones``, ``latents``, ``confidences``.
+        `alignment.word_operations`), ``phones``, ``latents``, ``confidences``, ``mining``.
     """
 
     version: str
@@ -111,6 +117,8 @@ class PageContent:
     clusterings: tuple[Clustering, ...]
     insights: Insights
     audiograms: tuple[Audiogram, ...]
+    neighbourhoods: Neighbourhoods | None
+    mining: MiningSummary | None
     audio_source: str
     clips_with_audio: tuple[int, ...]
     spectrogram: SpectrogramScale
@@ -142,6 +150,8 @@ def page_content(
     *,
     version: str,
     audio_source: str = "page",
+    neighbourhoods: Neighbourhoods | None = None,
+    mining: Mining | None = None,
 ) -> PageContent:
     """Gather the content of the page."""
     names = table.rows.column_names
@@ -166,13 +176,18 @@ def page_content(
             doubtful_transcripts(table),
         ),
         audiograms=_audiograms(table),
+        neighbourhoods=neighbourhoods,
+        mining=None if mining is None else mining.summary,
         audio_source=audio_source,
         clips_with_audio=tuple(clips_with_audio),
         spectrogram=SpectrogramScale(
             spectrogram.FLOOR_DBFS, spectrogram.CEILING_DBFS, spectrogram.PALETTE
         ),
         definitions=FIGURES,
-        heavy=_heavy(table, list(values.values())),
+        heavy={
+            **_heavy(table, list(values.values())),
+            "mining": None if mining is None else mining.rows,
+        },
     )
 
 

@@ -48,6 +48,17 @@ FIGURES = {
     "spearman": "Spearman's rank correlation over samples: 1 when one always grows with the other, "
     "-1 when it always falls, 0 when neither.",
     "word_accuracy": "Share of the occurrences of a word that were recognised as that word.",
+    "neighbourhood": "Words as vectors (speech sequence embeddings): which word of the reference "
+    "lies nearest to a word as the profile hears it, the word itself left out.",
+    "mining": "Every clip is looked for, by its embedding, among the clips of the reference. "
+    "One that no longer finds itself has lost what tells it from others.",
+    "xsim": "Share of clips whose best match, by margin, is another clip. 0 % loses nothing.",
+    "xsim_cosine": "The same by the cosine alone: share of clips whose nearest is another clip.",
+    "mining_rank": "Place of a clip among those of the reference, the nearest first; 1 is itself.",
+    "margin": "Cosine of a clip with itself over the mean cosine of the neighbours of both "
+    "(Artetxe and Schwenk 2019). Above 1 it stands out, at 1 it is no nearer than others are.",
+    "confusable": "Words that stand in the place of others in the sentence of the clip that a "
+    "clip became, where the two sentences share at least one word.",
     "phones": "Share of the phones of a class that the aligned hypothesis has in the same place. "
     "Phones by the CMU pronouncing dictionary; made-up words by their letters.",
     "severity": "Share of all word errors that would not occur if the group were as good as the "

@@ -90,7 +90,7 @@ def launch_stage(
 
     record = submit_stage(stage, options, launch, home, unfinished=unfinished)
     if record is not None:
-        _announce(record, as_json=as_json and not launch.wait)
+        announce(record, as_json=as_json and not launch.wait)
         if not launch.wait:
             return record
         wait(record)
@@ -103,7 +103,7 @@ def launch_ranks(ranks: "Ranks", launch: Launch, *, as_json: bool) -> None:
     from pipeline.launch.submit import submit_ranks
 
     record = submit_ranks(ranks, launch)
-    _announce(record, as_json=as_json)
+    announce(record, as_json=as_json)
     if launch.wait:
         wait(record)
 
@@ -151,7 +151,7 @@ def _follow(record: Record, pause: Callable[[float], None]) -> None:
     raise CheckFailed(f"{lacking}{standing.reason}; logs are in {record.folder}")
 
 
-def _announce(record: Record, *, as_json: bool) -> None:
+def announce(record: Record, *, as_json: bool) -> None:
     """Say what was submitted, and how to ask about it."""
     ask = f"pipeline status {record.home}"
     if as_json:

@@ -45,6 +45,16 @@ class CommandLine:
         positional = {**self.arguments, **arguments}.values()
         return Step(self.program, (*self.words, *self.options, *options, "--", *positional))
 
+    def launched_again(self, resources: Resources) -> list[str]:
+        """Spell it so that it submits jobs that get the same, as far as that was said."""
+        asked = {name: getattr(resources, name) for name in OF_RESOURCES}
+        options = [
+            f"--{name.replace('_', '-')}={value}"
+            for name, value in asked.items()
+            if value is not None
+        ]
+        return self.step("--launcher=slurm", *options).command
+
     def __str__(self) -> str:
         """Spell it as it would be typed."""
         return str(Step(self.program, (*self.words, *self.options, *self.arguments.values())))
@@ -110,7 +120,11 @@ def read_command(program: str, context: "typer.Context") -> CommandLine:
         if name in NOT_PASSED_ON or value is None:
             continue
         if parameter.param_type_name == "argument":
-            arguments[name] = str(value)
+            several = isinstance(value, list | tuple)
+            values = (
+                {f"{name}.{i}": one for i, one in enumerate(value)} if several else {name: value}
+            )
+            arguments |= {place: str(one) for place, one in values.items()}
         elif source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):
             options += _spell(parameter, value)
     return CommandLine(program, _words(context), tuple(options), arguments)

@@ -1,7 +1,7 @@
 """Hand a stage, or ranks, to SLURM: an array of tasks, and a job that finishes after them."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,8 @@ class Ranks:
         The last that each writes; one in JSON says its status.
     fresh : bool
         Whether files that are there already are made again.
+    unit : str
+        What one of them is called.
     """
 
     stage: str
@@ -40,6 +42,7 @@ class Ranks:
     clips: tuple[int, ...]
     files: tuple[Path, ...]
     fresh: bool = False
+    unit: str = "rank"
 
 
 def submit_stage(
@@ -100,12 +103,68 @@ def submit_stage(
 
 def submit_ranks(ranks: Ranks, launch: Launch) -> Record:
     """Submit one command line for every rank; as :func:`submit_stage`."""
+    count, commands = _share_count(ranks, launch), {}
+    for share in range(count):
+        own = range(share, len(ranks.clips), count)
+        commands[share] = [_local(launch.command, rank=str(rank)) for rank in own]
+    return _submit_units(ranks, launch, tuple(range(count)), commands, ())
+
+
+def submit_step(
+    step: Ranks,
+    launch: Launch,
+    options: Sequence[str],
+    finish: Sequence[str],
+    done: Sequence[bool],
+) -> Record:
+    """Submit a step whose command takes ``--shard``, and a command that follows it.
+
+    Parameters
+    ----------
+    step : Ranks
+        Its units, in the order in which ``--shard`` deals them out.
+    launch : Launch
+    options : sequence of str
+        What makes the command do this step alone.
+    finish : sequence of str
+        Command line of what is to be done when all units are there.
+    done : sequence of bool
+        Whether a unit is there already.
+
+    Raises
+    ------
+    InputError
+        As :func:`submit_stage`.
+    """
+    count = _share_count(step, launch)
+    commands = {
+        share: [_local(launch.command, *options, f"--shard={share}/{count}")]
+        for share in range(count)
+    }
+    shares = tuple(share for share in range(count) if not all(done[share::count]))
+    return _submit_units(step, launch, shares, commands, finish)
+
+
+def _share_count(ranks: Ranks, launch: Launch) -> int:
     require_slurm()
+    return min(_number(settle(launch.resources).array_size), len(ranks.clips))
+
+
+def _submit_units(
+    ranks: Ranks,
+    launch: Launch,
+    shares: tuple[int, ...],
+    commands: Mapping[int, Sequence[Sequence[str]]],
+    finish: Sequence[str],
+) -> Record:
     resources = settle(launch.resources)
     home = ranks.home.absolute()
-    count = min(_number(resources.array_size), len(ranks.clips))
     listed = {
-        f"rank {rank}": {"clips": clips, "proofs": [str(file.absolute())], "fresh": ranks.fresh}
+        f"{ranks.unit} {rank}": {
+            "clips": clips,
+            "proofs": [str(file.absolute())],
+            "fresh": ranks.fresh,
+        }
         for rank, (clips, file) in enumerate(zip(ranks.clips, ranks.files, strict=True))
     }
     with _one_at_a_time(ranks.stage, (home,)):
@@ -117,19 +176,12 @@ def submit_ranks(ranks: Ranks, launch: Launch) -> Record:
             roots=(),
             planned={},
             ranks=listed,
-            count=count,
-            shares=tuple(range(count)),
+            count=max(len(commands), 1),
+            shares=shares,
             retries=_number(resources.retries),
             submitted_at=time.time(),
         )
-        commands = {
-            index: [
-                _local(launch.command, rank=str(rank))
-                for rank in range(index, len(ranks.clips), count)
-            ]
-            for index in range(count)
-        }
-        return Jobs(record, resources, commands, ()).submit()
+        return Jobs(record, resources, commands, finish).submit()
 
 
 def refuse_second(stage: str, roots: Sequence[Path]) -> None:

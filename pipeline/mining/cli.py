@@ -2,14 +2,27 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from pipeline.command import configure_logging, one_of, split_names
 from pipeline.errors import InputError
-from pipeline.options import DryRun, Json, LogLevel, MaxFailures, Overwrite, Shard, Splits, Workers
+from pipeline.options import (
+    DryRun,
+    Json,
+    LogLevel,
+    MaxFailures,
+    Overwrite,
+    Shard,
+    Splits,
+    Workers,
+    launchable,
+)
+
+if TYPE_CHECKING:
+    from pipeline.launch.request import Launch
 
 
 class MineGroup(TyperGroup):
@@ -44,10 +57,14 @@ MINI_DUAL = Path("models/mini-dual")
 
 
 @app.command()
+@launchable(shards=False)
 def run(
     config: Config,
     overrides: Overrides = None,
-    step: Annotated[str | None, typer.Option(help="Only this step: embed, search or mine.")] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(help="Only this step: embed, train, populate, merge, distances or mine."),
+    ] = None,
     pairs: Annotated[
         Path | None, typer.Option(help="Write the pairs, with their audio, as a corpus too.")
     ] = None,
@@ -58,6 +75,8 @@ def run(
     shard: Shard = None,
     log_level: LogLevel = "INFO",
     as_json: Json = False,
+    *,
+    launch: "Launch",
 ) -> None:
     """Embed both sides, find neighbours, score them by margin, write aligned pairs.
 
@@ -69,7 +88,7 @@ def run(
     from pipeline.mining.run import STEPS, Mining
     from pipeline.options import run_options
 
-    options = run_options(num_workers, False, max_failures, shard)
+    options = run_options(num_workers, False, max_failures, shard, launch)
     steps = STEPS if step is None else (one_of("--step", step, STEPS),)
     plan = read_preset(config, overrides or ())
     mining = Mining(plan, options.num_workers, overwrite, options.shard)
@@ -78,6 +97,17 @@ def run(
             lines = sum(shard.n_lines for shard in work.shards)
             print(f"{work.side.name}: {lines:,} lines in {len(work.shards)} shards")
         print(f"nothing written\n  → {plan.output}")
+        return
+    if launch.is_remote:
+        from pipeline.mining.launching import launch_mining
+
+        if overwrite:
+            raise InputError(
+                "--launcher slurm goes on where files are; remove them, or drop --overwrite"
+            )
+        told = launch_mining(mining, steps[0] if step else None, launch, as_json=as_json)
+        if told:
+            _tell(told, as_json=as_json)
         return
     report = mining.run(steps)
     if pairs and "mine" in steps:

@@ -1,56 +1,70 @@
-"""Find the nearest neighbours of both sides in each other.
+"""Find the nearest neighbours of both sides in each other, step by step.
 
 Exact search goes through the source once and finds both directions on the way. Where that would
-take too long, each side gets an index of faiss: trained on a sample, filled, and measured against
-exact search on a sample of queries, because a missed neighbour lowers what is usual around a row,
-and so lifts its margins.
-
-Work is cut into units of source rows that depend on their number alone; a finished unit is not
-searched again. Files in ``mine.<data_version>/``, squared Euclidean distances of unit rows as
-stopes has them (2 minus twice the cosine; infinity, and row -1, where there is none)::
+take too long, each side gets an index of faiss (:mod:`pipeline.mining.indexing`): trained,
+populated, merged, and then looked up. Every step is cut into units that depend on the input alone;
+a finished unit is not done again, and tasks of an array share them. Files in
+``mine.<data_version>/``, squared Euclidean distances of unit rows as stopes has them (2 minus twice
+the cosine; infinity, and row -1, where there is none)::
 
     <source>-<target>.x2y.dist.npy  .idx.npy     of the source in the target
     <source>-<target>.y2x.dist.npy  .idx.npy     of the target in the source
     neighbours.json                              how they were found, and the recall
 """
 
-import functools
-import hashlib
-import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
+from pipeline.arrays import map_array
 from pipeline.corpus import read_json, write_json, write_path
 from pipeline.folders import COMPLETE
-from pipeline.mining.preset import MiningPlan
-from pipeline.neighbour_index import Index, recall
-from pipeline.neighbours import (
-    BothWays,
-    Neighbours,
-    merge_neighbours,
-    nearest,
-    nearest_both,
-    unit_rows,
+from pipeline.mining.exact import ExactWork
+from pipeline.mining.indexing import (
+    IndexedWork,
+    MergeWork,
+    PopulateWork,
+    SideIndex,
+    TrainWork,
+    digest_of,
 )
+from pipeline.mining.preset import MiningPlan
+from pipeline.mining.rows import UnitRows
+from pipeline.neighbours import BothWays, Neighbours
 from pipeline.progress import Progress
 from pipeline.workers import WorkerPool
 
+SearchStep = Literal["train", "populate", "merge", "distances"]
+SEARCH_STEPS: tuple[SearchStep, ...] = get_args(SearchStep)
 EXACT_UP_TO = 2.5e13  # multiplications for which exact search takes a quarter of an hour or less
-UNIT_ROWS = 16_384  # fewest rows of a unit of work
-MOST_UNITS = 64
-SAMPLE_QUERIES = 2_000
-EFFORTS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 # Types that stopes takes for so many rows; below these cells hold whole vectors.
 LARGEST_WHOLE = 5_000_000
 STOPES_CELLS = ((500_000_000, 262_144), (100_000_000, 131_072), (10_000_000, 65_536), (0, 32_768))
 
 logger = logging.getLogger("pipeline")
+
+
+class Units(Protocol):
+    """Work that is cut into numbered units; called with a number, it does that one."""
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of every unit."""
+
+    def proof(self, unit: int) -> Path:
+        """A file that is there once a unit is done."""
+
+    def is_done(self, unit: int) -> bool:
+        """Whether a unit need not be done again."""
+
+    def __call__(self, unit: int) -> Any:
+        """Do it."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class SearchReport:
         Neighbours of a row at most.
     recall_forward, recall_backward : float
         Share of the true neighbours that were found, on a sample; 1 for exact search.
-    effort : int or None
+    effort_forward, effort_backward : int or None
         Cells looked into, or candidates of a graph.
     """
 
@@ -72,227 +86,211 @@ class SearchReport:
     k: int
     recall_forward: float = 1.0
     recall_backward: float = 1.0
-    effort: int | None = None
-
-
-class UnitRows:
-    """Rows of a side as one array over its shards: float32, of length 1, read when asked for.
-
-    Rows of zeros, which stand for lines that were left out, are passed over.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Of the shards: ``.npy`` files of float16 [shape=(n_lines, n_dims)]. They are mapped in every
-        process that reads them, and never sent from one to another.
-
-    Attributes
-    ----------
-    lines : np.ndarray [shape=(n,), dtype=int64]
-        Line of every row, counted over all shards.
-    n_lines : int
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = tuple(paths)
-        self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
-        self.n_lines = int(self._starts[-1])
-        self.n_dims = max((shard.shape[1] for shard in self._shards), default=0)
-        found = [np.empty(0, np.int64)]
-        for start in range(0, self.n_lines, UNIT_ROWS):
-            lines = np.arange(start, min(start + UNIT_ROWS, self.n_lines))
-            found.append(lines[np.any(self._take(lines) != 0, axis=1)])
-        self.lines = np.concatenate(found)
-
-    @functools.cached_property
-    def _shards(self) -> list[np.ndarray]:
-        return [np.load(path, mmap_mode="r", allow_pickle=False) for path in self._paths]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the mapped files."""
-        return {name: value for name, value in self.__dict__.items() if name != "_shards"}
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, n_dims)."""
-        return len(self.lines), self.n_dims
-
-    def __len__(self) -> int:
-        """Count the rows."""
-        return len(self.lines)
-
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Take some of them."""
-        return unit_rows(self._take(self.lines[rows]))
-
-    def _take(self, lines: np.ndarray) -> np.ndarray:
-        """Rows of lines that rise."""
-        if not len(lines):
-            return np.empty((0, self.n_dims), np.float16)
-        bounds = np.searchsorted(lines, self._starts)
-        return np.concatenate(
-            [
-                shard[lines[first:last] - start]
-                for shard, start, first, last in zip(
-                    self._shards, self._starts, bounds, bounds[1:], strict=False
-                )
-                if last > first
-            ]
-        )
-
-    def part(self, rows: slice) -> "UnitRows":
-        """The same, of some of the rows."""
-        other = UnitRows.__new__(UnitRows)
-        other.__dict__.update(self.__dict__)
-        other.lines = self.lines[rows]
-        return other
-
-    def sample(self, n_rows: int) -> np.ndarray:
-        """Some of the rows, drawn evenly."""
-        chosen = np.random.default_rng(0).permutation(len(self))[:n_rows]
-        return self[np.sort(chosen)]
+    effort_forward: int | None = None
+    effort_backward: int | None = None
 
 
 @dataclass(frozen=True)
-class SearchWork:
-    """Neighbours of a unit of source rows, both ways; called with the number of the unit."""
+class Search:
+    """The search that a preset asks for.
 
-    source: UnitRows
-    target: UnitRows
-    k: int
-    folder: Path
-    digest: str
-
-    @property
-    def units(self) -> list[slice]:
-        """Rows of every unit."""
-        n_rows = max(UNIT_ROWS, math.ceil(len(self.source) / MOST_UNITS))
-        starts = range(0, max(len(self.source), 1), n_rows)
-        return [slice(start, min(start + n_rows, len(self.source))) for start in starts]
-
-    def path(self, unit: int) -> Path:
-        """Where what was found is kept until all is."""
-        return self.folder / f"unit.{self.digest[:16]}.{unit:03d}.npz"
-
-    def __call__(self, unit: int) -> int:
-        """Search, unless it was done; gives the rows of the unit."""
-        rows = self.units[unit]
-        if not self.path(unit).is_file():
-            found = nearest_both(self.source.part(rows), self.target, self.k)
-            with write_path(self.path(unit)) as temporary, temporary.open("wb") as file:
-                np.savez(
-                    file,
-                    forward_similarities=found.forward.similarities,
-                    forward_indices=found.forward.indices,
-                    backward_similarities=found.backward.similarities,
-                    backward_indices=found.backward.indices + rows.start,
-                )
-        return rows.stop - rows.start
-
-    def merged(self) -> BothWays:
-        """Join what the units found, and remove their files."""
-        parts = [self._read(unit) for unit in range(len(self.units))]
-        forward = Neighbours(
-            np.concatenate([part.forward.similarities for part in parts]),
-            np.concatenate([part.forward.indices for part in parts]),
-        )
-        backward = functools.reduce(self._merge_two, (part.backward for part in parts))
-        return BothWays(forward, backward)
-
-    def _merge_two(self, first: Neighbours, second: Neighbours) -> Neighbours:
-        merged = merge_neighbours([first, second])
-        return Neighbours(*(array[:, : self.k] for array in merged))
-
-    def _read(self, unit: int) -> BothWays:
-        with np.load(self.path(unit), allow_pickle=False) as file:
-            return BothWays(
-                Neighbours(file["forward_similarities"], file["forward_indices"]),
-                Neighbours(file["backward_similarities"], file["backward_indices"]),
-            )
-
-
-def find_neighbours(
-    plan: MiningPlan,
-    source: UnitRows,
-    target: UnitRows,
-    embedded: str,
-    folder: Path,
-    num_workers: int,
-    which: Sequence[int] | None = None,
-) -> SearchReport | None:
-    """Find the neighbours of both sides and write them, unless that was done.
-
-    Parameters
+    Attributes
     ----------
     plan : MiningPlan
     source, target : UnitRows
-    embedded : str
-        Digest of what the rows were made from.
-    folder : Path
-    num_workers : int
-    which : sequence of int, optional
-        Do only these units, of exact search, and write nothing else.
-
-    Returns
-    -------
-    SearchReport or None
-        None if only units were done.
-
-    Raises
-    ------
-    InputError
-        If the sides differ in their dimensions, or the index cannot be made.
+    embedded : tuple of str
+        Digests of what the rows of both were made from.
+    output : Path
+        Folder of everything.
     """
-    kind = plan.index_type or choose_index(len(source), len(target), source.shape[1])
-    settings = {
-        "index_type": kind,
-        "knn": plan.knn,
-        "num_probe": plan.num_probe,
-        "recall_wanted": plan.recall_wanted,
-        "sample_size": plan.sample_size,
-        "half_distances": plan.half_distances,
-        "embedded": embedded,
-    }
-    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-    record = read_json(folder / "neighbours.json")
-    if record.get("digest") == digest and record.get("status") == COMPLETE:
-        return SearchReport(**record["report"])
-    for name, n_rows in ((plan.source.name, len(source)), (plan.target.name, len(target))):
-        if plan.knn > n_rows:
-            logger.warning("%s has %d rows; k is %d for it", name, n_rows, n_rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    if kind == "Flat":
-        work = SearchWork(source, target, plan.knn, folder, digest)
-        units = range(len(work.units)) if which is None else which
-        with (
-            Progress("search", len(source)) as bar,
-            WorkerPool(work, num_workers if len(units) > 1 else 0) as pool,
-        ):
-            for _, n_rows in pool.run(units):
-                bar.advance(n_rows)
-        if which is not None:
+
+    plan: MiningPlan
+    source: UnitRows
+    target: UnitRows
+    embedded: tuple[str, str]
+    output: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where neighbours and pairs go."""
+        return self.output / f"mine.{self.plan.source.data.data_version}"
+
+    @property
+    def index_folder(self) -> Path:
+        """Where indexes go."""
+        return self.output / f"index.{self.plan.source.data.data_version}"
+
+    @cached_property
+    def kind(self) -> str:
+        """Type of index."""
+        sizes = len(self.source), len(self.target), self.source.shape[1]
+        return self.plan.index_type or choose_index(*sizes)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it takes no index."""
+        return self.kind == "Flat"
+
+    def units(self, step: SearchStep) -> Units | None:
+        """What a step has to do; None if nothing, as for the index of exact search."""
+        if step == "distances":
+            return self._distances
+        if self.is_exact:
             return None
-        found, report = work.merged(), SearchReport(kind, plan.knn)
-    elif which is not None:
-        return None
-    else:
-        found, report = _search_indexes(plan, source, target, kind)
-    _write(plan, found, source, target, folder)
-    facts = {"digest": digest, "settings": settings, "report": asdict(report)}
-    write_json(folder / "neighbours.json", {**facts, "status": COMPLETE})
-    for path in folder.glob("unit.*.npz"):
-        path.unlink()
-    return report
+        if step == "merge":
+            return self._merging
+        return TrainWork(self._sides) if step == "train" else PopulateWork(self._sides)
+
+    def do(
+        self,
+        step: SearchStep,
+        which: Sequence[int] | None,
+        num_workers: int,
+        tell: Callable[[int], object] = lambda unit: None,
+    ) -> None:
+        """Do the units of a step, or some of them, unless they are done.
+
+        Parameters
+        ----------
+        step : str
+        which : sequence of int, optional
+            All, unless it is said.
+        num_workers : int
+        tell : callable
+            Called with every unit that is done.
+
+        Raises
+        ------
+        InputError
+            If the step before is not done, or the index cannot be made.
+        """
+        units = self.units(step)
+        if units is None:
+            return
+        chosen = range(len(units.sizes)) if which is None else which
+        left = [] if self.finished else [unit for unit in chosen if not units.is_done(unit)]
+        for unit in sorted(set(chosen) - set(left)):
+            tell(unit)
+        if step == "distances" and left:
+            self._check_k()
+        with (
+            Progress(step, sum(units.sizes[unit] for unit in left)) as bar,
+            WorkerPool(units, num_workers if len(left) > 1 else 0) as pool,
+        ):
+            for unit, n_rows in pool.run(left):
+                tell(unit)
+                bar.advance(n_rows)
+
+    @property
+    def finished(self) -> SearchReport | None:
+        """What was found, if that is complete."""
+        record = read_json(self.folder / "neighbours.json")
+        if record.get("digest") != self.digest or record.get("status") != COMPLETE:
+            return None
+        paths = _paths(self.plan, self.folder).values()
+        whole = all(path.is_file() for path in paths)
+        return SearchReport(**record["report"]) if whole else None
+
+    def finish(self, num_workers: int) -> SearchReport:
+        """Do what is left of all steps, write all neighbours, remove what led there."""
+        if report := self.finished:
+            return report
+        for step in SEARCH_STEPS:
+            self.do(step, None, num_workers)
+        report = SearchReport(self.kind, self.plan.knn)
+        if not self.is_exact:
+            (effort, share), (other_effort, other_share) = map(self._merging.measured, (0, 1))
+            report = SearchReport(
+                self.kind, self.plan.knn, share, other_share, effort, other_effort
+            )
+        _write(self.plan, self._distances.merged(), self.source, self.target, self.folder)
+        facts = {"digest": self.digest, "settings": self._settings, "report": asdict(report)}
+        write_json(self.folder / "neighbours.json", {**facts, "status": COMPLETE})
+        self._clear()
+        return report
+
+    def _clear(self) -> None:
+        """Keep of indexes the merged ones, for another search; and nothing of units."""
+        kept = set() if self.is_exact else {side.merged for side in self._sides}
+        for path in (
+            *self.index_folder.glob("*.faiss"),
+            *self.folder.glob("unit.*.npz"),
+            *self.folder.glob("recall.*.json"),
+        ):
+            if path not in kept:
+                path.unlink()
+
+    def _check_k(self) -> None:
+        for name, rows in (
+            (self.plan.source.name, self.source),
+            (self.plan.target.name, self.target),
+        ):
+            if self.plan.knn > len(rows):
+                logger.warning("%s has %d rows; k is %d for it", name, len(rows), len(rows))
+
+    @cached_property
+    def _sides(self) -> tuple[SideIndex, SideIndex]:
+        """Indexes that are looked up: the target's forward, the source's backward."""
+        target, source = (
+            SideIndex(
+                name,
+                self.kind,
+                rows,
+                self.plan.sample_size,
+                self.index_folder,
+                digest_of([self.kind, self.plan.sample_size, embedded]),
+            )
+            for name, rows, embedded in (
+                (self.plan.target.name, self.target, self.embedded[1]),
+                (self.plan.source.name, self.source, self.embedded[0]),
+            )
+        )
+        return target, source
+
+    @cached_property
+    def _merging(self) -> MergeWork:
+        return MergeWork(
+            self._sides,
+            self.plan.knn,
+            self.plan.num_probe,
+            self.plan.recall_wanted,
+            self.folder,
+            self.digest,
+        )
+
+    @cached_property
+    def _distances(self) -> ExactWork | IndexedWork:
+        if self.is_exact:
+            return ExactWork(self.source, self.target, self.plan.knn, self.folder, self.digest)
+        return IndexedWork(self._merging, self.plan.knn, self.folder, self.digest)
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "index_type": self.kind,
+            "knn": self.plan.knn,
+            "num_probe": self.plan.num_probe,
+            "recall_wanted": self.plan.recall_wanted,
+            "sample_size": self.plan.sample_size,
+            "half_distances": self.plan.half_distances,
+            "embedded": list(self.embedded),
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that decides what is found."""
+        return digest_of(self._settings)
 
 
 def read_neighbours(plan: MiningPlan, folder: Path) -> BothWays:
     """Read what :func:`find_neighbours` wrote: twice the cosine, a row per line of each side."""
-    directions = []
+    directions, paths = [], _paths(plan, folder)
     for direction in ("x2y", "y2x"):
-        stem = folder / f"{plan.source.name}-{plan.target.name}.{direction}"
-        distances = np.load(f"{stem}.dist.npy", allow_pickle=False).astype(np.float32)
-        indices = np.load(f"{stem}.idx.npy", allow_pickle=False)
-        directions.append(Neighbours(2 - distances, indices))
+        distances, indices = (
+            np.asarray(map_array(paths[direction, name], "remove it and run again"))
+            for name in ("dist", "idx")
+        )
+        directions.append(Neighbours(2 - distances.astype(np.float32), indices))
     return BothWays(*directions)
 
 
@@ -305,41 +303,6 @@ def choose_index(n_source: int, n_target: int, n_dims: int) -> str:
         return f"IVF{max(min(4 * math.isqrt(largest), smallest // 40), 1)},Flat"
     cells = next(cells for rows, cells in STOPES_CELLS if largest > rows)
     return f"OPQ64,IVF{cells},PQ64"
-
-
-def _search_indexes(
-    plan: MiningPlan, source: UnitRows, target: UnitRows, kind: str
-) -> tuple[BothWays, SearchReport]:
-    indexes = []
-    for side in (target, source):
-        index = Index(kind, side.shape[1])
-        index.train(side.sample(plan.sample_size))
-        index.add(side)
-        indexes.append(index)
-    effort, recalls = plan.num_probe, [0.0, 0.0]
-    queries = [side.sample(SAMPLE_QUERIES) for side in (source, target)]
-    exact = [nearest(queries[0], target, plan.knn), nearest(queries[1], source, plan.knn)]
-    for tried in (effort,) if effort else EFFORTS:
-        effort = tried
-        recalls = [
-            recall(index.search(rows, plan.knn, effort), truth, keeps_whole=index.keeps_whole)
-            for index, rows, truth in zip(indexes, queries, exact, strict=True)
-        ]
-        if min(recalls) >= plan.recall_wanted or effort >= max(indexes[0].n_cells, 512):
-            break
-    logger.info("%s finds %.1f %% and %.1f %% of the neighbours", kind, *(100 * r for r in recalls))
-    if min(recalls) < plan.recall_wanted:
-        logger.warning(
-            "%s finds %.1f %% of the neighbours, less than the %.1f %% wanted; margins are too "
-            "high by what it misses",
-            *(kind, 100 * min(recalls), 100 * plan.recall_wanted),
-        )
-    forward, backward = (
-        index.search(side, plan.knn, effort)
-        for index, side in zip(indexes, (source, target), strict=True)
-    )
-    report = SearchReport(kind, plan.knn, recalls[0], recalls[1], effort)
-    return BothWays(forward, backward), report
 
 
 def _write(
@@ -356,13 +319,22 @@ def _write(
         distances[of.lines] = np.maximum(2 - 2 * neighbours.similarities, 0)
         there = neighbours.indices >= 0
         indices[of.lines] = np.where(there, other.lines[neighbours.indices], -1)
-        stem = folder / f"{plan.source.name}-{plan.target.name}.{direction}"
         for name, array in (("dist", distances), ("idx", indices)):
-            with write_path(Path(f"{stem}.{name}.npy")) as temporary, temporary.open("wb") as file:
+            path = _paths(plan, folder)[direction, name]
+            with write_path(path) as temporary, temporary.open("wb") as file:
                 np.save(file, array)
+
+
+def _paths(plan: MiningPlan, folder: Path) -> dict[tuple[str, str], Path]:
+    """Files of every direction: distances and indices."""
+    stem = f"{plan.source.name}-{plan.target.name}"
+    return {
+        (direction, name): folder / f"{stem}.{direction}.{name}.npy"
+        for direction in ("x2y", "y2x")
+        for name in ("dist", "idx")
+    }
 
 
 def digest_of_embeddings(paths: Sequence[Path]) -> str:
     """SHA-256 of the records of embedded shards."""
-    records: list[Any] = [read_json(path) for path in paths]
-    return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
+    return digest_of([read_json(path.with_name(path.name + ".json")) for path in paths])

@@ -60,6 +60,10 @@ class EmbedWork:
         """Where the rows of a shard are."""
         return self.folder / f"encf.{index:03d}.{self.side.name}"
 
+    def description(self, index: int) -> dict[str, Any]:
+        """What decides the rows of a shard."""
+        return {"encoder": self.encoder.settings, "source_digest": self.shards[index].digest}
+
     def __call__(self, index: int) -> EmbedReport:
         """Embed one shard, or report it if it is there already.
 
@@ -68,8 +72,7 @@ class EmbedWork:
         InputError
             If its file was made in another way, or stored rows cannot be used.
         """
-        path, shard = self.path(index), self.shards[index]
-        description = {"encoder": self.encoder.settings, "source_digest": shard.digest}
+        path, shard, description = self.path(index), self.shards[index], self.description(index)
         record = _beside(path, ".json")
         if not self.overwrite and (report := _finished(path, record, description)):
             return report
@@ -169,6 +172,37 @@ class EmbedWork:
 
 
 @dataclass(frozen=True)
+class EmbedUnits:
+    """The shards of both sides as numbered units, those of the source first."""
+
+    works: Sequence[EmbedWork]
+
+    @property
+    def _units(self) -> list[tuple[EmbedWork, int]]:
+        return [(work, index) for work in self.works for index in range(len(work.shards))]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Lines of every shard."""
+        return [work.shards[index].n_lines for work, index in self._units]
+
+    def proof(self, unit: int) -> Path:
+        """The record of a shard, which says when it is complete."""
+        work, index = self._units[unit]
+        return _beside(work.path(index), ".json")
+
+    def is_done(self, unit: int) -> bool:
+        """Whether a shard is embedded, and as it would be now."""
+        work, index = self._units[unit]
+        return _finished(work.path(index), self.proof(unit), work.description(index)) is not None
+
+    def __call__(self, unit: int) -> EmbedReport:
+        """Embed a shard."""
+        work, index = self._units[unit]
+        return work(index)
+
+
+@dataclass(frozen=True)
 class _Block:
     """Rows of some lines, and why some of them are zeros."""
 
@@ -185,9 +219,10 @@ def embed_side(work: EmbedWork, which: Sequence[int], num_workers: int) -> list[
         As :class:`EmbedWork`; or if shards were embedded in different widths.
     """
     work.folder.mkdir(parents=True, exist_ok=True)
-    counts = "".join(f"{shard.n_lines}\n" for shard in work.shards)
-    write_atomically(work.folder / f"{work.side.name}.nl", counts.encode())
-    for shard in work.shards:
+    if 0 in which:  # of several tasks, one
+        counts = "".join(f"{shard.n_lines}\n" for shard in work.shards)
+        write_atomically(work.folder / f"{work.side.name}.nl", counts.encode())
+    for shard in (work.shards[index] for index in which):
         if not shard.n_lines:
             logger.warning("%s is empty; it has no rows", shard.name)
     pool = WorkerPool(work, num_workers if len(which) > 1 else 0)
@@ -212,9 +247,8 @@ def embedded_shards(work: EmbedWork) -> list[Path]:
     """
     width = 0
     for index in range(len(work.shards)):
-        path, shard = work.path(index), work.shards[index]
-        description = {"encoder": work.encoder.settings, "source_digest": shard.digest}
-        report = _finished(path, _beside(path, ".json"), description)
+        path = work.path(index)
+        report = _finished(path, _beside(path, ".json"), work.description(index))
         if report is None:
             raise InputError(
                 f"{path} is not finished; embed all shards of {work.side.name} first, "

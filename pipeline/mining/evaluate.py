@@ -1,5 +1,6 @@
 """Judge mining: xsim, and precision and recall against pairs that are known to be right."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 
 from pipeline.errors import InputError, MissingPathError
 from pipeline.mining.margin import Alignment, MarginType, margins
-from pipeline.neighbours import BothWays
+from pipeline.neighbours import BothWays, Neighbours
+
+LINE_NUMBER = re.compile(r"[0-9]{1,18}")  # what 64 bits hold
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def read_gold(path: Path) -> Gold:
         for number, line in enumerate(file, start=1):
             source, _, rest = line.rstrip("\r\n").partition("\t")
             target, _, group = rest.partition("\t")
-            if not all(text.isascii() and text.isdigit() for text in (source, target)):
+            if not all(LINE_NUMBER.fullmatch(text) for text in (source, target)):
                 raise InputError(
                     f"{path}, line {number}: {line[:60].rstrip()!r} is not "
                     "source<TAB>target[<TAB>group] with line numbers from 0"
@@ -150,14 +153,25 @@ def describe(judged: Mapping[str, Judgement]) -> dict[str, Any]:
     return {name: judgement.as_json() for name, judgement in judged.items()}
 
 
-def _error(of: Any, other: Any, margin: MarginType) -> float:
+def chosen(of: Neighbours, other: Neighbours, margin: MarginType = "ratio") -> np.ndarray:
+    """The best match of every row: int64 [shape=(n,)], -1 for a row that was left out.
+
+    Parameters
+    ----------
+    of, other : Neighbours
+        Of the rows of one side, and of those of the other.
+    margin : {"ratio", "distance", "absolute"}
+    """
     if not of.indices.size:
-        return float("nan")
+        return np.full(len(of.indices), -1)
     best = margins(of, other, margin).argmax(1)
-    chosen = of.indices[np.arange(len(of.indices)), best]
-    # A line that was left out has no neighbour, and does not count.
-    there = of.indices[:, 0] >= 0
-    return float((chosen != np.arange(len(chosen)))[there].mean())
+    return np.asarray(of.indices[np.arange(len(of.indices)), best])
+
+
+def _error(of: Neighbours, other: Neighbours, margin: MarginType) -> float:
+    found = chosen(of, other, margin)
+    there = found >= 0
+    return float((found != np.arange(len(found)))[there].mean()) if there.any() else float("nan")
 
 
 def _codes(source: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -20,9 +20,10 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.arrays import UNREADABLE, reason_of
 from pipeline.audio import encode_audio
 from pipeline.corpus import AUDIO_TYPE, write_path
-from pipeline.errors import ClipError
+from pipeline.errors import ClipError, InputError, MissingPathError
 from pipeline.mining.margin import BACKWARD, DIRECTIONS, Alignment
 from pipeline.mining.segments import Segment, read_segment
 from pipeline.mining.shards import Shard
@@ -43,9 +44,27 @@ def write_alignment(path: Path, found: Alignment) -> None:
 
 
 def read_alignment(path: Path) -> Alignment:
-    """Read what :func:`write_alignment` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        return Alignment(file["scores"], file["src_idx"], file["trg_idx"], file["direction"])
+    """Read what :func:`write_alignment` wrote.
+
+    Raises
+    ------
+    MissingPathError, InputError
+        If there is no such file, or it is something else.
+    """
+    if not path.is_file():
+        raise MissingPathError(f"{path} does not exist; make it with `pipeline mine`")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = ("scores", "src_idx", "trg_idx", "direction")
+            scores, source, target, direction = (file[name] for name in names)
+    except UNREADABLE as error:
+        reason = reason_of(error)
+        raise InputError(f"{path} is no alignment of ours ({reason}); mine it again") from error
+    columns = (source, target, direction)
+    whole = all(column.ndim == 1 and column.dtype.kind in "iu" for column in columns)
+    if not whole or scores.dtype.kind != "f" or len({len(c) for c in (scores, *columns)}) > 1:
+        raise InputError(f"{path} is no alignment of ours; mine it again")
+    return Alignment(scores, source, target, direction)
 
 
 class Lines:
@@ -103,7 +122,7 @@ def write_bitexts(
     InputError
         If a meta file has not as many lines as its shard.
     """
-    suffix = ".tsv.gz" if compress else ".tsv"
+    suffix = table_suffix(compress)
     seen: set[bytes] = set()
     kept = np.zeros(len(found), bool)
     with ExitStack() as stack:
@@ -125,6 +144,11 @@ def write_bitexts(
             direction = DIRECTIONS[int(found.direction[index])]
             meta.write((score, metas[0][i], metas[1][j], direction))
     return found[kept]
+
+
+def table_suffix(compress: bool) -> str:
+    """Of tables of pairs."""
+    return ".tsv.gz" if compress else ".tsv"
 
 
 def _described(shard: Shard) -> Iterator[str]:

@@ -33,13 +33,15 @@ from pipeline.corpus import (
     write_path,
 )
 from pipeline.errors import InputError
-from pipeline.mining.distances import UnitRows
 from pipeline.mining.embed import EmbedWork, embed_side, embedded_shards
-from pipeline.mining.evaluate import xsim
+from pipeline.mining.evaluate import chosen, xsim
 from pipeline.mining.margin import neighbourhood
 from pipeline.mining.preset import DataChoice, EncoderChoice, Side
+from pipeline.mining.rows import UnitRows
 from pipeline.mining.shards import open_side
 from pipeline.neighbours import BothWays, Neighbours, nearest_both, ranks
+
+CONFUSIONS_KEPT, CONFUSIONS_SHOWN = 200, 20  # in the file, and on the screen
 
 logger = logging.getLogger("pipeline")
 
@@ -83,6 +85,8 @@ class ProfileResult:
         Of the clip with itself; NaN, NaN and 0 where it was left out.
     became : np.ndarray [dtype=int64]
         The reference clip of the largest cosine; -1 where it was left out.
+    chosen : np.ndarray [dtype=int64]
+        The same of the largest margin, which ``xsim_error`` judges.
     """
 
     profile: str
@@ -92,6 +96,7 @@ class ProfileResult:
     cosine: np.ndarray
     rank: np.ndarray
     became: np.ndarray
+    chosen: np.ndarray
 
 
 def compare_profiles(
@@ -131,10 +136,10 @@ def compare_profiles(
         "k": work.k,
         "clips": len(ids),
         "profiles": table,
-        "confusions": confusions[:20],
     }
-    write_json(work.output / "profiles.json", report)
-    return report
+    kept = confusions[:CONFUSIONS_KEPT]
+    write_json(work.output / "profiles.json", {**report, "confusions": kept})
+    return {**report, "confusions": kept[:CONFUSIONS_SHOWN]}
 
 
 def compare(profile: str, variant: UnitRows, reference: UnitRows, k: int) -> ProfileResult:
@@ -171,6 +176,7 @@ def compare(profile: str, variant: UnitRows, reference: UnitRows, k: int) -> Pro
         cosine,
         rank,
         became,
+        chosen(*by_line),
     )
 
 
@@ -269,6 +275,9 @@ def _write_clips(
             "mining_margin": pa.array(result.margin, mask=~np.isfinite(result.margin)),
             "mining_cosine": pa.array(result.cosine, mask=~np.isfinite(result.cosine)),
             "mining_found_itself": pa.array(result.rank == 1, mask=result.rank == 0),
+            "mining_found_by_margin": pa.array(
+                result.chosen == np.arange(len(ids)), mask=result.rank == 0
+            ),
             "mining_nearest_id": pa.array(names, pa.string(), mask=missing),
             "mining_nearest_sentence": pa.array(texts, pa.string(), mask=missing),
         }

@@ -3,39 +3,40 @@
 Files in ``output_dir``::
 
     embed.<version>/<side>/        rows of the shards (pipeline.mining.embed)
+    index.<version>/               indexes, where search is not exact (pipeline.mining.indexing)
     mine.<version>/                neighbours (pipeline.mining.distances), alignment and pairs
-    run.json                       what was mined, and how
+    mining.json                    what was mined, and how
 """
 
 import hashlib
 import logging
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pipeline.corpus import file_digest, write_json
+from pipeline.corpus import file_digest, write_atomically, write_json
 from pipeline.errors import InputError
-from pipeline.folders import lock
+from pipeline.folders import LAUNCH_FOLDER, lock
 from pipeline.mining.distances import (
-    SearchReport,
-    SearchWork,
-    UnitRows,
+    SEARCH_STEPS,
+    Search,
+    Units,
     digest_of_embeddings,
-    find_neighbours,
     read_neighbours,
 )
-from pipeline.mining.embed import EmbedReport, EmbedWork, embed_side, embedded_shards
+from pipeline.mining.embed import EmbedReport, EmbedUnits, EmbedWork, embed_side, embedded_shards
 from pipeline.mining.encoders import make_encoder
 from pipeline.mining.evaluate import xsim
 from pipeline.mining.margin import MARGINS, Alignment, align
-from pipeline.mining.pairs import PairsStage, write_alignment, write_bitexts
+from pipeline.mining.pairs import PairsStage, table_suffix, write_alignment, write_bitexts
 from pipeline.mining.preset import MiningPlan, Side
+from pipeline.mining.rows import UnitRows
 from pipeline.mining.shards import open_side
 from pipeline.stage import RunOptions, run_stage
 
-Step = Literal["embed", "search", "mine"]
-STEPS: tuple[Step, ...] = ("embed", "search", "mine")
+Step = Literal["embed", "train", "populate", "merge", "distances", "mine"]
+STEPS: tuple[Step, ...] = get_args(Step)
 RUN_FILE = "mining.json"
 
 logger = logging.getLogger("pipeline")
@@ -77,6 +78,11 @@ class Mining:
         return self.plan.output / f"mine.{self.plan.source.data.data_version}"
 
     @property
+    def bitexts(self) -> Path:
+        """The file of the pairs, the last that is written."""
+        return self.folder / f"bitexts{table_suffix(self.plan.compress)}"
+
+    @property
     def alignment(self) -> Path:
         """The file of the alignment."""
         return self.folder / f"{self.plan.source.name}-{self.plan.target.name}.align.npz"
@@ -89,31 +95,74 @@ class Mining:
         InputError
             With what is wrong, or which step has to be done before.
         """
-        if self.shard and (len(steps) != 1 or steps[0] == "mine"):
+        if self.shard and (len(steps) != 1 or (steps[0] == "mine" and self.shard[1] > 1)):
             raise InputError(
-                "--shard shares out one step; give --step embed or --step search with it"
+                f"--shard shares out one step; give --step {', '.join(STEPS[:-2])} or {STEPS[-2]} "
+                "with it"
             )
-        works = self.works
+        _ = self.works  # checked before anything is written
         with lock((self.plan.output,), exclusive=self.shard is None):
             report: dict[str, Any] = {}
             if "embed" in steps:
-                report["embed"] = [self._embed(work) for work in works]
-            if "search" in steps:
-                searched = self._search()
-                report["search"] = asdict(searched) if searched else "this share is done"
+                report["embed"] = self._embed()
+            for step in SEARCH_STEPS:
+                if step in steps:
+                    share = self._share(self.units(step))
+                    self.search.do(step, share, self.num_workers, partial(self._tell, step))
+            if "distances" in steps and not self.shard:
+                report["search"] = asdict(self.search.finish(self.num_workers))
             if "mine" in steps:
                 report["mine"] = self._mine()
-        return report
+        return report or {steps[0]: "this share is done" if self.shard else "done"}
 
-    def _embed(self, work: EmbedWork) -> dict[str, Any]:
-        index, count = self.shard or (0, 1)
-        which = range(len(work.shards))[index::count]
-        reports = embed_side(work, which, self.num_workers)
-        return summary(work, reports)
+    def units(self, step: Step) -> Units | None:
+        """What a step has to do; None if nothing that could be shared out.
+
+        Raises
+        ------
+        InputError
+            If both sides are not embedded yet, and the step is another one.
+        """
+        if step == "mine":
+            return None
+        return EmbedUnits(self.works) if step == "embed" else self.search.units(step)
+
+    def proofs(self, step: Step) -> list[Path]:
+        """Files that say of every unit of a step that it was done, and stay when it is over."""
+        units = self.units(step)
+        numbers = range(len(units.sizes)) if units else range(0)
+        if step == "embed" and units:
+            return [units.proof(unit) for unit in numbers]
+        return [self._proof(step, unit) for unit in numbers]
+
+    def _proof(self, step: Step, unit: int) -> Path:
+        name = f"{self.search.digest[:16]}.{unit:04d}"
+        return self.plan.output / LAUNCH_FOLDER / f"units-{step}" / name
+
+    def _tell(self, step: Step, unit: int) -> None:
+        """Note what a task of a launch has done; what was made may be gone when it is asked for."""
+        if self.shard and (self.plan.output / LAUNCH_FOLDER).is_dir():
+            write_atomically(self._proof(step, unit), b"")
+
+    def _share(self, units: Units | None) -> range | None:
+        if units is None or self.shard is None:
+            return None
+        index, count = self.shard
+        return range(len(units.sizes))[index::count]
+
+    def _embed(self) -> list[dict[str, Any]]:
+        reports = []
+        share, first = self._share(self.units("embed")), 0
+        for work in self.works:
+            own = range(first, first + len(work.shards))
+            which = [unit - first for unit in own if share is None or unit in share]
+            reports.append(summary(work, embed_side(work, which, self.num_workers)))
+            first = own.stop
+        return reports
 
     @cached_property
-    def rows(self) -> tuple[UnitRows, UnitRows]:
-        """Embedded rows of both sides."""
+    def search(self) -> Search:
+        """The search in the embedded rows of both sides."""
         source, target = (UnitRows(embedded_shards(work)) for work in self.works)
         if source.n_dims != target.n_dims:
             raise InputError(
@@ -121,30 +170,12 @@ class Mining:
                 f"{self.plan.target.name} {target.n_dims}; "
                 "embed both sides with encoders of one space"
             )
-        return source, target
-
-    @cached_property
-    def _embedded(self) -> str:
-        """Digest of both sides' rows."""
-        paths = [path for work in self.works for path in embedded_shards(work)]
-        return digest_of_embeddings([path.with_name(path.name + ".json") for path in paths])
-
-    def _search(self) -> SearchReport | None:
-        which = None
-        if self.shard:
-            index, count = self.shard
-            units = SearchWork(*self.rows, self.plan.knn, self.folder, "").units
-            which = range(len(units))[index::count]
-        return find_neighbours(
-            self.plan, *self.rows, self._embedded, self.folder, self.num_workers, which
-        )
+        digests = [digest_of_embeddings(embedded_shards(work)) for work in self.works]
+        return Search(self.plan, source, target, (digests[0], digests[1]), self.plan.output)
 
     def _mine(self) -> dict[str, Any]:
         # Quick, and never out of date; it searches only if that was not done.
-        searched = find_neighbours(
-            self.plan, *self.rows, self._embedded, self.folder, self.num_workers
-        )
-        assert searched is not None
+        searched = self.search.finish(self.num_workers)
         found = align(read_neighbours(self.plan, self.folder), self.plan.rule)
         write_alignment(self.alignment, found)
         written = write_bitexts(
@@ -156,7 +187,7 @@ class Mining:
         )
         facts = {
             "sides": [self.plan.source.name, self.plan.target.name],
-            "rows": [len(rows) for rows in self.rows],
+            "rows": [len(self.search.source), len(self.search.target)],
             "search": asdict(searched),
             "rule": asdict(self.plan.rule),
             "pairs": len(found),
@@ -182,7 +213,7 @@ class Mining:
                 f"{self.plan.source.name} has {counts[0]} lines and {self.plan.target.name} "
                 f"{counts[1]}; xsim is for sides that are aligned line by line"
             )
-        self.run(("embed", "search"))
+        self.run(STEPS[:-1])
         found = read_neighbours(self.plan, self.folder)
         return {"lines": counts[0], **{margin: xsim(found, margin) for margin in MARGINS}}
 
@@ -190,7 +221,9 @@ class Mining:
         """Write the pairs as a corpus with the audio of both."""
         kinds = tuple(work.encoder.kind for work in self.works)
         sides = tuple(work.shards for work in self.works)
-        digest = hashlib.sha256(f"{file_digest(self.alignment)} {self._embedded}".encode())
+        digest = hashlib.sha256(
+            f"{file_digest(self.alignment)} {' '.join(self.search.embedded)}".encode()
+        )
         stage = PairsStage(self.alignment, output, kinds, sides, digest.hexdigest())  # type: ignore[arg-type]
         return run_stage(stage, options).as_json()
 

@@ -65,8 +65,11 @@ def parse_segment(line: str, unit: str, folder: Path) -> Segment | str:
     path = Path(" ".join(words))
     if not text.strip() or "\0" in text or len(numbers) == 1:
         return f"{line[:80]!r} is not `audio_file start end batch_no`"
-    if not path.is_absolute() and not path.exists() and (folder / path).exists():
-        path = folder / path
+    try:
+        if not path.is_absolute() and not path.exists() and (folder / path).exists():
+            path = folder / path
+    except OSError as error:  # of a name that no file can have
+        return f"{line[:80]!r} names no file: {error.strerror}"
     if not numbers:
         return Segment(path)
     start_s, stop_s = (value / PER_SECOND[unit] for value in numbers[:2])

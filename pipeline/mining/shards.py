@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import lzma
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -274,7 +275,7 @@ def _lines(path: Path) -> Iterator[str]:
                 yield line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}, line {number} is not UTF-8 text; convert it") from error
-    except (OSError, EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path} cannot be read ({reason}); make it again") from error
 

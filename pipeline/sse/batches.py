@@ -1,9 +1,10 @@
 """Pairs of segments to learn from: what a training step sees, given its number alone.
 
 ``init``: two views of the same stretch of speech, all of one speaker, so that a speaker's voice is
-no help. ``knn``: a segment and one of its nearest neighbours. ``gold``: two segments with the same
-transcription. The latter two are seen in any of the views that the features hold. In every batch,
-pairs that say the same are kept from being each other's negatives: the original has no such guard.
+no help. ``knn``: a segment and one of its nearest neighbours, or some of both. ``gold``: two
+segments with the same transcription. The latter two are seen in any of the views that the features
+hold. In every batch, pairs that say the same are kept from being each other's negatives: the
+original has no such guard.
 """
 
 from dataclasses import dataclass
@@ -113,6 +114,8 @@ class ViewPairs:
 class ListedPairs:
     """Pairs that somebody has found.
 
+    Segments that stand in one pair are no negatives of each other, wherever else they come.
+
     Parameters
     ----------
     store : Store
@@ -135,18 +138,56 @@ class ListedPairs:
             )
         self._store, self._first, self._second = store, first, second
         self._batch_size = batch_size
+        self._number = _numbered(first, second)
+        one, other = self._number
+        self._paired = np.unique(np.concatenate([self._key(one, other), self._key(other, one)]))
 
     def batch(self, rng: np.random.Generator) -> PairBatch:
         """Any pairs, each turned either way."""
         chosen = rng.choice(len(self._first), self._batch_size, replace=False)
-        first, second = self._first.take(chosen), self._second.take(chosen)
+        sides = (self._first.take(chosen), self._second.take(chosen))
         ignored = np.zeros((len(chosen), len(chosen)), bool)
-        for one in (first, second):
-            for other in (first, second):
+        for one, its_number in zip(sides, self._number[:, chosen], strict=True):
+            for other, other_number in zip(sides, self._number[:, chosen], strict=True):
                 ignored |= _overlap(one, other)
+                ignored |= self._are_paired(its_number[:, None], other_number)
         np.fill_diagonal(ignored, False)
+        first, second = (self._store.in_views(side, rng) for side in sides)
+        return PairBatch(first, second, ignored)
+
+    def _are_paired(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        key = self._key(one, other)
+        place = np.minimum(np.searchsorted(self._paired, key), len(self._paired) - 1)
+        return np.asarray(self._paired[place] == key)
+
+    def _key(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """One number for two segments."""
+        return np.asarray(one * (int(self._number.max()) + 1) + other)
+
+
+class MixedPairs:
+    """Views of segments of one speaker, and beside them pairs that somebody has found.
+
+    Neighbours that say something else teach what is wrong; views are always right, and are all of
+    one speaker, which is what makes their negatives hard.
+
+    Parameters
+    ----------
+    views : ViewPairs
+    listed : ListedPairs
+    """
+
+    def __init__(self, views: ViewPairs, listed: "ListedPairs") -> None:
+        self._parts: tuple[Pairs, ...] = (views, listed)
+
+    def batch(self, rng: np.random.Generator) -> PairBatch:
+        """A batch of both, the views first."""
+        views, listed = (part.batch(rng) for part in self._parts)
+        n = len(views.first)
+        ignored = np.zeros((n + len(listed.first),) * 2, bool)
+        ignored[:n, :n], ignored[n:, n:] = views.ignored, listed.ignored
         return PairBatch(
-            self._store.in_views(first, rng), self._store.in_views(second, rng), ignored
+            _together(views.first, listed.first), _together(views.second, listed.second), ignored
         )
 
 
@@ -214,6 +255,22 @@ def _overlap(one: FrameRanges, other: FrameRanges) -> np.ndarray:
     together = (one.last - one.first)[:, None] + (other.last - other.first) - inside
     same = one.rows[:, None] == other.rows
     return np.asarray(same & (inside > LARGEST_OVERLAP * together))
+
+
+def _together(one: FrameRanges, other: FrameRanges) -> FrameRanges:
+    return FrameRanges(
+        np.concatenate([one.rows, other.rows]),
+        np.concatenate([one.first, other.first]),
+        np.concatenate([one.last, other.last]),
+    )
+
+
+def _numbered(first: FrameRanges, second: FrameRanges) -> np.ndarray:
+    """A number for every distinct segment of both sides: int64 [shape=(2, n)]."""
+    both = _together(first, second)
+    longest = int(both.last.max()) + 1
+    key = (both.rows.astype(np.int64) * longest + both.first) * longest + both.last
+    return np.unique(key, return_inverse=True)[1].reshape(2, -1)
 
 
 def load(store: Store, ranges: FrameRanges) -> tuple[np.ndarray, np.ndarray]:

@@ -117,8 +117,21 @@ def report_of(found: Retrieval, segments: Segments) -> dict[str, Any]:
         "segments": len(segments),
         "transcriptions": len(np.unique(segments.label[segments.label >= 0])),
         "speakers": len(np.unique(segments.sections.speaker)),
+        **note(segments),
         "all": _figures(found.within),
         "across_speakers": _figures(found.across),
+    }
+
+
+def note(segments: Segments) -> dict[str, str]:
+    """A sentence on what cannot be measured, if there is such."""
+    speakers = np.unique(segments.sections.speaker)
+    if len(speakers) > 1:
+        return {}
+    name = segments.sections.speakers[int(speakers[0])]
+    return {
+        "note": f"all {len(segments)} segments are spoken by {name!r}, so nothing can be found "
+        "across speakers and those figures are left empty; add clips of somebody else"
     }
 
 

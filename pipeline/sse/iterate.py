@@ -8,14 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.corpus import read_json, write_json
 from pipeline.errors import InputError
-from pipeline.sse.embed import embed
+from pipeline.sse.embed import embed, embed_baseline
 from pipeline.sse.evaluate import check_frames
 from pipeline.sse.lists import Segments, read_segments
 from pipeline.sse.model import load_model
 from pipeline.sse.pairs import PairSettings, error_rate, find_pairs, write_pairs
-from pipeline.sse.store import Store, open_store
+from pipeline.sse.store import Store, check_finite, open_store
 from pipeline.sse.train import TrainSettings
 from pipeline.sse.training import Sources, score, train
 
@@ -43,19 +45,20 @@ class Search:
 
 
 def write_neighbours(
-    model_folder: Path, store: Store, segments: Segments, search: Search, output: Path
+    model_folder: Path | None, store: Store, segments: Segments, search: Search, output: Path
 ) -> dict[str, Any]:
     """Find pairs among segments as a model embeds them, and write them.
+
+    Without a model a segment is ten of its frames, joined; what is found like that can teach a
+    model something that it does not know.
 
     Raises
     ------
     InputError
         If the features are not the model's, or there are no neighbours.
     """
-    model = load_model(model_folder)
-    check_frames(store, model.frames)
     segments = segments.draw(search.most_segments or None, search.seed)
-    vectors = embed(model.network, store, store.locate(segments))
+    vectors = _embedded(model_folder, store, segments)
     pairs = find_pairs(vectors, segments, search.settings)
     write_pairs(output, pairs, segments)
     return {
@@ -136,6 +139,16 @@ def iterate(
     result = {"best": str(best), "map_at_r": best_score, "rounds": rounds}
     write_json(output / RESULT, {**result, "search": asdict(search)})
     return result
+
+
+def _embedded(model_folder: Path | None, store: Store, segments: Segments) -> np.ndarray:
+    ranges = store.locate(segments)
+    if model_folder is None:
+        check_finite(store)
+        return embed_baseline("downsample", store, ranges)
+    model = load_model(model_folder)
+    check_frames(store, model.frames)
+    return embed(model.network, store, ranges)
 
 
 def _pairs(

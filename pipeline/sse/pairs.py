@@ -3,7 +3,8 @@
 The original keeps, of the ten nearest neighbours of every segment, those above one cosine, set so
 that half of the segments keep one. Two things are better, and are the default here. *Mutual*
 neighbours: each must be among the nearest of the other. And a threshold for *every duration*: short
-segments are nearer to everything, so one threshold for all keeps hardly any others.
+segments are nearer to everything, so one threshold for all keeps hardly any others. A third is
+better still where all segments are searched: pairs that others of the same two clips *support*.
 """
 
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from pipeline.errors import InputError, MissingPathError
 from pipeline.neighbours import Neighbours, nearest, unit_rows
 from pipeline.sse.lists import NO_TRANSCRIPTION, Segments
 from pipeline.sse.store import FrameRanges, Store
+from pipeline.sse.support import support
 
 BIN = 0.01  # of cosines, in which the original counts
 OVERLAP_OF_HITS = 0.4  # of two neighbours in one clip, beyond which the nearer one alone is kept
@@ -40,6 +42,11 @@ class PairSettings:
         A threshold for every 160 ms of duration, instead of one for all.
     dims : int
         Principal components that are compared; 0 for all dimensions.
+    support : int
+        Other pairs of the same two clips, shifted alike, that a pair needs; see
+        :func:`pipeline.sse.support.support`.
+    other_speakers : bool
+        Keep those alone whose segments are by two speakers.
     """
 
     k: int = 10
@@ -47,11 +54,15 @@ class PairSettings:
     mutual: bool = True
     by_duration: bool = True
     dims: int = 128
+    support: int = 0
+    other_speakers: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a share that is none."""
         if not 0 < self.keep <= 1:
             raise InputError(f"--keep {self.keep:g} is no share; give more than 0 and at most 1")
+        if self.support and not self.mutual:
+            raise InputError("--support counts mutual neighbours; leave --one-way out")
 
 
 @dataclass(frozen=True)
@@ -92,18 +103,34 @@ def find_pairs(embeddings: np.ndarray, segments: Segments, settings: PairSetting
     InputError
         If embeddings hold NaN, or nothing has a neighbour.
     """
+    return select(near_pairs(embeddings, segments, settings), segments, settings)
+
+
+def near_pairs(embeddings: np.ndarray, segments: Segments, settings: PairSettings) -> FoundPairs:
+    """Pair every segment with its ``k`` nearest in other clips, where these do not overlap."""
     rows = unit_rows(reduce(embeddings, settings.dims))
     found = nearest(rows, rows, min(settings.k + SPARE, len(rows)))
-    candidates = of_other_clips(found, segments, settings.k)
-    candidates = without_overlap(candidates, segments)
+    return without_overlap(of_other_clips(found, segments, settings.k), segments)
+
+
+def select(candidates: FoundPairs, segments: Segments, settings: PairSettings) -> FoundPairs:
+    """Keep what may well say the same, of all that is near; errors as :func:`find_pairs`."""
     if settings.mutual:
         candidates = mutual(candidates)
+    if settings.support:
+        counts = support(candidates, segments)
+        candidates = candidates.take(np.flatnonzero(counts >= settings.support))
     bins = duration_bins(segments) if settings.by_duration else np.zeros(len(segments), np.int64)
     kept = above_threshold(candidates, bins, settings.keep)
+    if settings.other_speakers:
+        speaker = segments.sections.speaker
+        kept = kept.take(np.flatnonzero(speaker[kept.first] != speaker[kept.second]))
     if not len(kept):
+        found = "a neighbour in another clip"
+        found += " by another speaker" if settings.other_speakers else ""
+        found += f" that {settings.support} other pairs support" if settings.support else ""
         raise InputError(
-            f"of {len(segments)} segments none has a neighbour in another clip; give more clips, "
-            "or a larger --k"
+            f"of {len(segments)} segments none has {found}; give more clips, or a larger --k"
         )
     return kept
 

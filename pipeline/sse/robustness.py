@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from pipeline.corpus import write_json, write_path
 from pipeline.errors import InputError
 from pipeline.neighbours import nearest, unit_rows
+from pipeline.sse.confusion import WordConfusion, confuse, draw_confusion
 from pipeline.sse.embed import embed
-from pipeline.sse.evaluate import frames_for, measure
+from pipeline.sse.evaluate import frames_for, measure, note
 from pipeline.sse.lists import Segments
 from pipeline.sse.model import Model
 from pipeline.sse.precision import precision
@@ -135,7 +136,8 @@ def robustness(
 
     ``profiles.csv`` a row per profile; ``confusions.csv`` which word is taken for which;
     ``clips.parquet`` a row per clip and profile, to be joined by ``id`` and ``profile_name``;
-    ``robustness.png``; ``robustness.json``, last.
+    ``words.csv`` a row per word and profile; ``robustness.png``, ``confusions.png``;
+    ``robustness.json``, last.
 
     Raises
     ------
@@ -153,24 +155,27 @@ def robustness(
         for variant, masked in zip(variants, vectors, strict=True)
     ]
     output.mkdir(parents=True, exist_ok=True)
-    _write_csv(output / "profiles.csv", [vars(result.figures) for result in results])
+    profiles = [_known(vars(result.figures)) for result in results]
+    _write_csv(output / "profiles.csv", profiles)
     _write_csv(output / "confusions.csv", list(confusions(results, segments)))
+    _write_csv(output / "words.csv", list(words_moved(results, segments)))
     with write_path(output / "clips.parquet") as temporary:
         pq.write_table(clip_table(results, segments), temporary)
-    from pipeline.sse.robustness_figure import draw
-
-    with write_path(output / "robustness.png") as temporary:
-        draw(results, segments, temporary)
+    confused = confuse(results, segments)
+    _draw(results, confused, segments, output)
     report = {
         "segments": len(segments),
         "words": len(np.unique(segments.label)),
+        **note(segments),
         "reference": variants[0].profile,
-        "profiles": [vars(result.figures) for result in results],
+        "profiles": profiles,
         "most_confused": [
             row for row in confusions(results, segments) if row["rank"] <= CONFUSIONS_NAMED
         ],
     }
-    write_json(output / "robustness.json", report)
+    matrices = {one.profile: one.counts.tolist() for one in confused}
+    confusion = {"words": confused[0].words, "counts": matrices}
+    write_json(output / "robustness.json", {**report, "confusion": confusion})
     return report
 
 
@@ -186,6 +191,26 @@ def confusions(results: list[ProfileResult], segments: Segments) -> Iterator[dic
         for rank, ((word, heard_as), count) in enumerate(ordered, start=1):
             about = {"profile": result.figures.profile, "rank": rank}
             yield {**about, "word": word, "heard_as": heard_as, "count": count}
+
+
+def words_moved(results: list[ProfileResult], segments: Segments) -> Iterator[dict[str, Any]]:
+    """What became of every word, those that moved farthest first, by profile."""
+    labels = np.unique(segments.label)
+    place = np.searchsorted(labels, segments.label)
+    counts = np.bincount(place)
+    for result in results:
+        moved = np.bincount(place, weights=result.displacement) / counts
+        kept = np.bincount(place, weights=result.heard == segments.label) / counts
+        for word in np.argsort(-moved, kind="stable").tolist():
+            heard = np.bincount(result.heard[place == word])
+            yield {
+                "profile": result.figures.profile,
+                "word": segments.labels[labels[word]],
+                "count": int(counts[word]),
+                "displacement": float(moved[word]),
+                "words_kept": float(kept[word]),
+                "heard_as": segments.labels[int(heard.argmax())],
+            }
 
 
 def clip_table(results: list[ProfileResult], segments: Segments) -> pa.Table:
@@ -252,6 +277,22 @@ def _embed_all(
             )
             vectors.append(embed(model.network, store, store.locate(segments)))
     return vectors
+
+
+def _draw(
+    results: list[ProfileResult], confused: list[WordConfusion], segments: Segments, output: Path
+) -> None:
+    from pipeline.sse.robustness_figure import draw
+
+    with write_path(output / "robustness.png") as temporary:
+        draw(results, segments, temporary)
+    with write_path(output / "confusions.png") as temporary:
+        draw_confusion(confused, temporary)
+
+
+def _known(figures: dict[str, Any]) -> dict[str, Any]:
+    """None for what is NaN, which JSON has not."""
+    return {name: None if value != value else value for name, value in figures.items()}
 
 
 def _means(place: np.ndarray, values: np.ndarray, n: int) -> list[float | None]:

@@ -1,5 +1,6 @@
 """Put a training together from files: features, pairs, a network to begin with, what validates."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from pipeline.corpus import read_json, write_json
 from pipeline.errors import InputError
 from pipeline.folders import lock
-from pipeline.sse.batches import LabelledPairs, ListedPairs, Pairs, ViewPairs
+from pipeline.sse.batches import LabelledPairs, ListedPairs, MixedPairs, Pairs, ViewPairs
 from pipeline.sse.embed import embed
 from pipeline.sse.evaluate import check_frames, measure
 from pipeline.sse.lists import read_segments
@@ -46,6 +47,8 @@ DEFAULTS: dict[Mode, TrainSettings] = {
 }
 RECORD = "training.json"
 
+logger = logging.getLogger("pipeline")
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -63,6 +66,8 @@ class Sources:
         Transcribed segments, and the features of their sections, for ``--valid-on map``.
     start_from : Path, optional
         A model to go on from.
+    view_share : float
+        Of ``knn``: share of the pairs of a step that are views of one segment, as in ``init``.
     """
 
     features: Path
@@ -72,6 +77,12 @@ class Sources:
     valid_features: Path | None = None
     valid_segments: Path | None = None
     start_from: Path | None = None
+    view_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a share that leaves no neighbours."""
+        if not 0 <= self.view_share < 1:
+            raise InputError(f"--view-share {self.view_share:g} is not from 0 to below 1")
 
 
 def train(
@@ -122,6 +133,7 @@ def train(
         model = _begin(sources, store, architecture, settings.seed)
         record = _checked_record(output, sources, model, settings)
         model.network.to(device)
+        _warn_of_one_speaker(store)
         validate = _validation(sources, settings, model.frames)
         pairs = make_pairs(sources, store, settings.batch_size)
         write_json(output / RECORD, record)
@@ -150,7 +162,9 @@ def make_pairs(sources: Sources, store: Store, batch_size: int) -> Pairs:
                 "--mode knn needs --path-pairs, as `pipeline sse neighbours` writes it"
             )
         first, second = read_pairs(sources.pairs, store)
-        return ListedPairs(store, first, second, batch_size)
+        n_views = min(round(sources.view_share * batch_size), batch_size - 1)
+        listed = ListedPairs(store, first, second, batch_size - n_views)
+        return MixedPairs(ViewPairs(store, n_views), listed) if n_views else listed
     if sources.segments is None:
         raise InputError(
             "--mode gold needs --path-segments, transcribed as `pipeline sse transcribe` does it"
@@ -177,6 +191,16 @@ def score(network: SequenceEmbedder, store: Store, segments_path: Path) -> float
     segments = read_segments(segments_path)
     vectors = embed(network, store, store.locate(segments))
     return measure(vectors, segments).within.map_at_r
+
+
+def _warn_of_one_speaker(store: Store) -> None:
+    if len(np.unique(store.speaker)) == 1:
+        name = store.speakers[int(store.speaker[0])]
+        logger.warning(
+            "all speech in %s is spoken by %r, so the vectors will not learn to overlook voices; "
+            "add features of other speakers",
+            *(store.folder, name),
+        )
 
 
 def _begin(sources: Sources, store: Store, architecture: dict[str, Any], seed: int) -> Model:

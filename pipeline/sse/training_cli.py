@@ -40,6 +40,10 @@ Patience = Annotated[
     int | None,
     typer.Option(min=0, help="Epochs without a gain before it ends [default: 2, 1, 5]."),
 ]
+ViewShare = Annotated[
+    float,
+    typer.Option(help="Of knn: share of a step's pairs that are views of one segment, as in init."),
+]
 Precision = Annotated[str, typer.Option(help="float32, or mixed: bfloat16 or float16.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of weights, batches and dropout.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto; several GPUs share a batch.")]
@@ -63,6 +67,15 @@ ByDuration = Annotated[
 Dims = Annotated[
     int, typer.Option(min=0, help="Principal components that are compared; 0 for all.")
 ]
+Support = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Other pairs of the same two clips, shifted alike, that a pair needs."
+    ),
+]
+OtherSpeakers = Annotated[
+    bool, typer.Option("--other-speakers", help="Keep those alone that are by two speakers.")
+]
 MaxSegments = Annotated[
     int, typer.Option(min=0, help="Search so many, drawn at random; 0 for all.")
 ]
@@ -85,6 +98,7 @@ def train(
     valid_segments: ValidSegments = None,
     valid_on: ValidOn = "map",
     start_from: StartFrom = None,
+    view_share: ViewShare = 0.0,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = 1e-4,
     decay: Decay = False,
@@ -139,6 +153,7 @@ def train(
             valid_features,
             valid_segments,
             start_from,
+            view_share,
         ),
         output_dir,
         settings,
@@ -154,12 +169,17 @@ def neighbours(
     path_features: PathFeatures,
     path_segments: Annotated[Path, typer.Option(help="Segments to search, and to search among.")],
     output_file: Annotated[Path, typer.Option(help="Gets a line for every pair, nearest first.")],
-    path_sse: Annotated[Path, typer.Option(help="Model that embeds them.")],
+    path_sse: Annotated[
+        Path | None,
+        typer.Option(help="Model that embeds them [default: ten frames of each, joined]."),
+    ] = None,
     k: K = 10,
     keep: Keep = 0.5,
     mutual: Mutual = True,
     by_duration: ByDuration = True,
     dims: Dims = 128,
+    support: Support = 0,
+    other_speakers: OtherSpeakers = False,
     max_segments: MaxSegments = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the segments that are drawn.")] = 0,
     log_level: LogLevel = "INFO",
@@ -175,7 +195,11 @@ def neighbours(
     from pipeline.sse.pairs import PairSettings
     from pipeline.sse.store import open_store
 
-    search = Search(PairSettings(k, keep, mutual, by_duration, dims), max_segments, seed)
+    search = Search(
+        PairSettings(k, keep, mutual, by_duration, dims, support, other_speakers),
+        max_segments,
+        seed,
+    )
     report = write_neighbours(
         path_sse, open_store(path_features), read_segments(path_segments), search, output_file
     )
@@ -199,7 +223,10 @@ def iterate(
     mutual: Mutual = True,
     by_duration: ByDuration = True,
     dims: Dims = 128,
+    support: Support = 0,
+    other_speakers: OtherSpeakers = False,
     max_segments: MaxSegments = 0,
+    view_share: ViewShare = 0.0,
     batch_size: BatchSize = None,
     learning_rate: LearningRate = 1e-4,
     decay: Decay = False,
@@ -231,9 +258,20 @@ def iterate(
     one_of("--pooling", pooling, POOLINGS)
     report = iterate_training(
         path_sse,
-        Sources(path_features, "knn", None, path_segments, valid_features, valid_segments),
+        Sources(
+            path_features,
+            "knn",
+            segments=path_segments,
+            valid_features=valid_features,
+            valid_segments=valid_segments,
+            view_share=view_share,
+        ),
         output_dir,
-        Search(PairSettings(k, keep, mutual, by_duration, dims), max_segments, seed),
+        Search(
+            PairSettings(k, keep, mutual, by_duration, dims, support, other_speakers),
+            max_segments,
+            seed,
+        ),
         _settings(
             "knn",
             valid_on,

@@ -2,7 +2,7 @@
 
 const STARTS = [startViews, startToolbar, startFilter, startTooltips, startOverview, startAudiogram,
   chooseFirst, startSamples, startChips, startSample, startMap, startClusters, startRelation, startWords,
-  startInsights, startCompare, startKeyboard, startPrinting, showView, showTable];
+  startInsights, startMining, startCompare, startKeyboard, startPrinting, showView, showTable];
 
 /** Without a sample in the address, begin with the first of the table that can be heard. */
 function chooseFirst() {

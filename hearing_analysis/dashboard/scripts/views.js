@@ -8,11 +8,13 @@ const VIEWS = [
   {key: 'words', label: 'Words', section: 'view-words', clip: true},
   {key: 'samples', label: 'Samples', section: 'view-explore', clip: true},
   {key: 'insights', label: 'Insights', section: 'view-insights', clip: true},
+  {key: 'mining', label: 'Mining', section: 'view-mining', clip: true},
   {key: 'compare', label: 'Compare', section: 'view-compare', clip: true},
 ];
 const VIEW_KEYS = VIEWS.map(({key}) => key);
 
 const hasView = (key) => (key === 'clusters' ? DATA.clusterings.length > 0
+  : key === 'mining' ? DATA.mining !== null
   : key === 'compare' ? DATA.models.length > 1 : true);
 
 const stale = new Set();

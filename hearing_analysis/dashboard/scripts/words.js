@@ -20,6 +20,7 @@ function startWords() {
       el('div', {class: 'panel'}, el('h2', {}, 'Most frequent substitutions'),
         el('div', {class: 'scroll medium', id: 'substitutions'})),
       el('div', {class: 'panel', id: 'added'}))));
+  startNeighbourhoods();
   byId('words').append(...WORD_ORDERS.map(({key, label}) => option(key, label)));
   bindSelect(byId('words'), 'words');
   byId('words-csv').addEventListener('click', exportWords);

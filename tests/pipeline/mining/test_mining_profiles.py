@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from makers import noise, seeded, tone, write_corpus
 
-from pipeline.mining.distances import UnitRows
 from pipeline.mining.profiles import compare, replaced_words
+from pipeline.mining.rows import UnitRows
 from pipeline.neighbours import unit_rows
 
 MODEL = "models/mini-wav2vec2"

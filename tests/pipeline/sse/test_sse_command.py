@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from sse_speech import write_language
@@ -135,7 +136,19 @@ def test_figures_of_a_hearing_loss(sse, language, tmp_path):
         if line.startswith('"deaf"')
     )
     assert confused == round(words * (1 - kept / words))
-    assert (out / "robustness.png").read_bytes()[:4] == b"\x89PNG"
+    for picture in ("robustness.png", "confusions.png"):
+        assert (out / picture).read_bytes()[:4] == b"\x89PNG"
+    moved_words = pyarrow.csv.read_csv(out / "words.csv").to_pylist()
+    assert {row["profile"] for row in moved_words} == {"normal", "deaf"}
+    deaf_words = [row for row in moved_words if row["profile"] == "deaf"]
+    assert sum(row["count"] for row in deaf_words) == words
+    farthest = [row["displacement"] for row in deaf_words]
+    assert farthest == sorted(farthest, reverse=True)
+    assert sum(r["displacement"] * r["count"] for r in deaf_words) / words == pytest.approx(
+        deaf["displacement"]
+    )
+    unmoved = [row for row in moved_words if row["profile"] == "normal"]
+    assert all(row["heard_as"] == row["word"] for row in unmoved if row["words_kept"] > 0.5)
 
 
 @pytest.fixture
@@ -255,6 +268,68 @@ def test_one_speaker_alone_is_measured_without_others(sse, language, tmp_path):
         "queries": 0,
     }
     assert report["all"]["queries"] > 0
+    assert report["note"] == (
+        f"all {report['segments']} segments are spoken by 's0', so nothing can be found across "
+        "speakers and those figures are left empty; add clips of somebody else"
+    )
+
+
+def test_one_speaker_alone_can_be_trained_on_and_masked(sse, language, tmp_path, caplog):
+    mine = [line for line in language.vads.read_text().splitlines() if " s0 " in line]
+    (tmp_path / "vads").write_text("\n".join(mine) + "\n")
+    sse("segments", tmp_path / "vads", tmp_path / "words", "--alignment", language.words)
+    sse(
+        *("features", "--path-wavs", language.root, "--path-vads", tmp_path / "vads"),
+        *("--output-dir", tmp_path / "f", "--views", "1", "--augment", "noise"),
+    )
+    sse(
+        *("train", "--path-features", tmp_path / "f", "--output-dir", tmp_path / "m"),
+        *("--valid-on", "loss", "--width", "16", "--feed-forward", "16", "--batch-size", "4"),
+        *("--steps-per-epoch", "1", "--epochs", "1"),
+    )
+    assert "is spoken by 's0', so the vectors will not learn to overlook voices" in caplog.text
+    out = tmp_path / "out"
+    same = (f"a={language.root}", f"b={language.root}")
+    sse(
+        *("robustness", "--path-segments", tmp_path / "words", "--output-dir", out),
+        *("--path-sse", tmp_path / "m", "--profile", same[0], "--profile", same[1]),
+    )
+    report = json.loads((out / "robustness.json").read_text())
+    assert "spoken by 's0'" in report["note"]
+    assert [figures["map_across_speakers"] for figures in report["profiles"]] == [None, None]
+
+
+def test_neighbours_found_by_other_frames_are_trained_on_beside_views(
+    sse, refused, language, tmp_path
+):
+    sections = ("--path-wavs", language.root, "--path-vads", language.vads)
+    sse("features", *sections, "--output-dir", tmp_path / "bands", "--normalize", "bands")
+    views = ("--views", "1", "--augment", "tempo")
+    sse("features", *sections, "--output-dir", tmp_path / "frames", *views)
+    sse("segments", language.vads, tmp_path / "grid", "--min-seconds", "0.32")
+    sse("transcribe", tmp_path / "grid", language.phones, tmp_path / "told")
+    search = (
+        *("neighbours", "--path-features", tmp_path / "bands", "--path-segments"),
+        *(tmp_path / "told", "--output-file", tmp_path / "pairs", "--json"),
+    )
+    alone = json.loads(sse(*search, "--keep", "1").out)
+    found = json.loads(sse(*search, "--keep", "1", "--support", "2", "--other-speakers").out)
+    assert 0 < found["pairs"] < alone["pairs"]
+    assert found["phone_error_rate"] < alone["phone_error_rate"]
+    lines = [line.split() for line in (tmp_path / "pairs").read_text().splitlines()]
+    assert all(line[1] != line[5] for line in lines)
+    train = (
+        *("train", "--mode", "knn", "--path-pairs", tmp_path / "pairs", "--path-features"),
+        *(tmp_path / "frames", "--valid-on", "loss", "--width", "16", "--feed-forward", "16"),
+        *("--batch-size", "8", "--steps-per-epoch", "2", "--epochs", "1"),
+    )
+    half = ("--view-share", "0.5")
+    assert sse(*train, "--output-dir", tmp_path / "mixed", *half).status == 0
+    sources = json.loads((tmp_path / "mixed" / "training.json").read_text())["sources"]
+    assert sources["view_share"] == "0.5"
+    assert "view_share differ" in refused(*train, "--output-dir", tmp_path / "mixed")
+    whole = ("--output-dir", tmp_path / "other", "--view-share", "1")
+    assert "--view-share 1 is not from 0 to below 1" in refused(*train, *whole)
 
 
 def test_silence_and_broken_clips_have_no_sections(sse, tmp_path):

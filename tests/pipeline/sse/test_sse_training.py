@@ -7,7 +7,14 @@ from sse_speech import write_language
 from pipeline.errors import InputError
 from pipeline.neighbours import unit_rows
 from pipeline.sse.augment import Augmentation
-from pipeline.sse.batches import LabelledPairs, ListedPairs, ViewPairs, load, overlapping
+from pipeline.sse.batches import (
+    LabelledPairs,
+    ListedPairs,
+    MixedPairs,
+    ViewPairs,
+    load,
+    overlapping,
+)
 from pipeline.sse.features import FeatureSettings, make_features
 from pipeline.sse.frames import FrameSource
 from pipeline.sse.lists import Segments, read_sections
@@ -23,7 +30,8 @@ from pipeline.sse.pairs import (
     write_pairs,
 )
 from pipeline.sse.segments import SegmentSettings, make_segments
-from pipeline.sse.store import open_store
+from pipeline.sse.store import FrameRanges, open_store
+from pipeline.sse.support import support
 from pipeline.sse.transcribe import aligned_segments, read_alignment, repeated
 
 torch = pytest.importorskip("torch")
@@ -131,6 +139,53 @@ def test_segments_that_cover_much_the_same_are_no_negatives():
     assert not found[0, 2]  # 0.16 of 0.48 s
     assert not found[0, 3]  # another section
     assert not found.diagonal().any()
+
+
+def found_pairs(store, n=40):
+    """Pairs of different segments of unchanged sections, drawn at random; and their numbers."""
+    rng = np.random.default_rng(3)
+    rows = np.flatnonzero(store.view == 0)
+    known = FrameRanges(rows, np.full(len(rows), 5), np.full(len(rows), 25))
+    number = np.array([rng.permutation(len(rows))[:2] for _ in range(n)])
+    return known.take(number[:, 0]), known.take(number[:, 1]), number
+
+
+def test_segments_that_are_paired_anywhere_are_no_negatives(store):
+    first, second, number = found_pairs(store)
+    paired = {frozenset(pair) for pair in number.tolist()}
+    code = {int(row): code for code, row in enumerate(np.flatnonzero(store.view == 0))}
+    section = np.searchsorted(np.flatnonzero(store.view == 0), np.arange(len(store)), "right") - 1
+    pairs = ListedPairs(store, first, second, 8)
+    assert code
+    some = False
+    for step in range(10):
+        batch = pairs.batch(np.random.default_rng(step))
+        sides = np.stack([section[batch.first.rows], section[batch.second.rows]])
+        for i in range(8):
+            for j in range(8):
+                related = any(
+                    a == b or frozenset((a, b)) in paired
+                    for a in sides[:, i].tolist()
+                    for b in sides[:, j].tolist()
+                )
+                assert batch.ignored[i, j] == (i != j and related)
+                some |= bool(batch.ignored[i, j])
+    assert some
+
+
+def test_a_mixed_batch_holds_views_and_neighbours(store):
+    first, second, _ = found_pairs(store)
+    views, listed = ViewPairs(store, 6), ListedPairs(store, first, second, 4)
+    batch = MixedPairs(views, listed).batch(np.random.default_rng(0))
+    assert len(batch.first) == len(batch.second) == 10
+    assert batch.ignored.shape == (10, 10)
+    assert not batch.ignored[:6, 6:].any()
+    assert not batch.ignored[6:, :6].any()
+    same_clip = store.path[batch.first.rows] == store.path[batch.second.rows]
+    assert same_clip[:6].all()
+    assert not same_clip[6:].any()
+    again = MixedPairs(views, listed).batch(np.random.default_rng(0))
+    np.testing.assert_array_equal(again.first.rows, batch.first.rows)
 
 
 def test_no_two_pairs_of_a_gold_batch_say_the_same(store, words):
@@ -276,6 +331,56 @@ def test_mutual_pairs_come_once():
     pairs = FoundPairs(np.array([0, 1, 2, 2]), np.array([1, 0, 0, 1]), np.ones(4, np.float32))
     found = mutual(pairs)
     assert list(zip(found.first, found.second, strict=True)) == [(0, 1)]
+
+
+def test_pairs_on_one_diagonal_support_each_other(language):
+    sections = read_sections(language.vads).take(np.array([0, 1, 2]))
+
+    def at(clip, *starts):
+        return [(clip, start, start + 0.32) for start in starts]
+
+    told = [*at(0, 0.1, 0.2, 0.3), *at(1, 0.5, 0.62, 0.9), *at(2, 0.5)]
+    segments = Segments(
+        sections.take(np.array([clip for clip, _, _ in told])),
+        np.array([span for _, *span in told]),
+        (),
+        np.full(len(told), -1, np.int32),
+    )
+    #           shifts: .4, .42 (one diagonal), .6 (another), .4 the other way round, another clip
+    first, second = np.array([0, 1, 2, 4, 0]), np.array([3, 4, 5, 1, 6])
+    pairs = FoundPairs(first[:3], second[:3], np.ones(3, np.float32))
+    assert support(pairs, segments).tolist() == [1, 1, 0]
+    pairs = FoundPairs(first[[0, 3, 4]], second[[0, 3, 4]], np.ones(3, np.float32))
+    assert support(pairs, segments).tolist() == [1, 1, 0]
+    with pytest.raises(InputError, match="leave --one-way out"):
+        PairSettings(mutual=False, support=2)
+
+
+def test_support_leaves_out_pairs_that_stand_alone(random_segments):
+    segments, vectors = random_segments
+    everything = find_pairs(vectors, segments, PairSettings(k=8, keep=1.0))
+    counts = support(everything, segments)
+    assert 0 < (counts > 0).sum() < len(counts)
+    supported = find_pairs(
+        vectors, segments, PairSettings(k=8, keep=1.0, support=1, by_duration=False)
+    )
+    assert (support(supported, segments) > 0).any()
+    assert len(supported) < len(everything)
+    with pytest.raises(InputError, match="a neighbour in another clip that 99 other pairs support"):
+        find_pairs(vectors, segments, PairSettings(k=8, support=99))
+
+
+def test_pairs_of_other_speakers_alone_are_kept(random_segments):
+    segments, vectors = random_segments
+    speaker = segments.sections.speaker
+    everything = find_pairs(vectors, segments, PairSettings(keep=1.0))
+    others = find_pairs(vectors, segments, PairSettings(keep=1.0, other_speakers=True))
+    differ = speaker[everything.first] != speaker[everything.second]
+    assert 0 < differ.sum() < len(everything)
+    np.testing.assert_array_equal(others.first, everything.first[differ])
+    alone = segments.take(np.flatnonzero(speaker == 0))
+    with pytest.raises(InputError, match="a neighbour in another clip by another speaker;"):
+        find_pairs(vectors[speaker == 0], alone, PairSettings(other_speakers=True))
 
 
 def test_principal_components_keep_what_matters():
