@@ -71,7 +71,7 @@ def run(
         typer.Option(min=0, help="Exit with status 1 if more clips than this are quarantined."),
     ] = None,
     shard: Shard = None,
-    log_level: Annotated[str, typer.Option(help="DEBUG | INFO | WARNING | ERROR")] = "INFO",
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     as_json: Json = False,
     *,
     launch: "Launch",

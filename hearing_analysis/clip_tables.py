@@ -140,11 +140,16 @@ def _read(path: Path, modified_ns: int) -> ClipTable:
 def _load(path: Path) -> pa.Table:
     try:
         if path.suffix == ".parquet":
-            return pyarrow.parquet.read_table(path)
-        # An id is never a number: "0012" is not 12.
-        texts = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys((ID, PROFILE), pa.string()))
-        return pyarrow.csv.read_csv(path, convert_options=texts)
-    except (pa.ArrowException, OSError) as error:
+            table = pyarrow.parquet.read_table(path)
+        else:
+            # An id is never a number: "0012" is not 12.
+            kinds = dict.fromkeys((ID, PROFILE), pa.string())
+            texts = pyarrow.csv.ConvertOptions(column_types=kinds)
+            table = pyarrow.csv.read_csv(path, convert_options=texts)
+        table.validate(full=True)
+        table.column_names  # noqa: B018, which may be no text
+        return table
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path} cannot be read as a table ({reason})") from error
 

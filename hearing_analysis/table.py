@@ -217,19 +217,28 @@ def read_table(path: Path) -> AnalysisTable:
         raise MissingPathError(f"{path} does not exist; write it with: analyze run")
     try:
         schema = pq.read_schema(path)
-    except pa.ArrowInvalid as error:
+        names = schema.names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a Parquet file; write one with: analyze run") from error
-    missing = [name for name in REQUIRED_COLUMNS if name not in schema.names]
+    missing = [name for name in REQUIRED_COLUMNS if name not in names]
     if missing:
         raise InputError(
             f"{path} lacks the columns {', '.join(missing)}; write it again with: analyze run"
         )
-    rows = pq.read_table(path, columns=[field.name for field in schema if _is_light(field.type)])
+    try:
+        light = [field.name for field in schema if _is_light(field.type)]
+        rows = pq.read_table(path, columns=light)
+        rows.validate(full=True)
+        for name in TEXT_COLUMNS:
+            texts = pc.fill_null(rows[name].cast(pa.string()), "")
+            rows = rows.set_column(rows.column_names.index(name), name, texts)
+    except (pa.ArrowException, OSError, KeyError, MemoryError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path} is damaged ({reason}); write it again with: analyze run"
+        ) from error
     if not rows.num_rows:
         raise InputError(f"{path} has no rows; evaluate at least one clip with: analyze run")
-    for name in TEXT_COLUMNS:
-        texts = pc.fill_null(rows[name].cast(pa.string()), "")
-        rows = rows.set_column(rows.column_names.index(name), name, texts)
     return AnalysisTable((path,), rows.combine_chunks())
 
 

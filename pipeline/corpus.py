@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ AUDIO_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 SPLIT_ORDER = ("train", "validation", "test", "other", "invalidated", "validated")
 HIGHEST_RATE = 10**6  # Hz; no file says more
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# How numpy says so, without a number.
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 
 
 @dataclass(frozen=True)
@@ -257,10 +260,11 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in NO_ROOM and not SHORT_WRITE.fullmatch(str(error)):
             raise
+        reason = os.strerror(error.errno or errno.ENOSPC)
         raise InputError(
-            f"no space left on the disk of {folder} ({os.strerror(error.errno)}); free some and "
+            f"no space left on the disk of {folder} ({reason}); free some and "
             "run the same command again: what is finished is kept"
         ) from error
 
@@ -291,12 +295,17 @@ def files_digest(folder: Path, names: Iterable[str]) -> str:
 
 def _map_shard(path: Path) -> pa.Table:
     try:
-        return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
-    except (OSError, pa.ArrowInvalid) as error:
+        table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+        # Arrow trusts its files: an offset that leads elsewhere would end the process.
+        table.validate(full=True)
+        table.column_names  # noqa: B018, which may be no text
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{path} cannot be read as an Arrow shard ({error}); "
+            f"{path} cannot be read as an Arrow shard ({reason}); "
             "delete it and run the stage that made it again"
         ) from error
+    return table
 
 
 def _shards_of(folder: Path) -> tuple[Path, ...]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.command import LOG_LEVELS
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ OF_RESOURCES = {
     "retries": Retries,
 }
 OF_LAUNCHING = {"launcher": Launcher, **OF_RESOURCES, "wait": Wait}
-LogLevel = Annotated[str, typer.Option("--log-level", help=" | ".join(LOG_LEVELS))]
+LogLevel = Annotated[str, typer.Option("--log-level", help="DEBUG, INFO, WARNING or ERROR.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON on standard output.")]
 
 

@@ -11,7 +11,13 @@ from pipeline.counts import StageReport
 from pipeline.stage import RunOptions, Stage, plan, run_stage
 
 
-def perform(stage: Stage, options: RunOptions, *, dry_run: bool, as_json: bool) -> None:
+def perform(
+    stage: Stage,
+    options: RunOptions | None = None,
+    *,
+    dry_run: bool = False,
+    as_json: bool = False,
+) -> None:
     """Run a stage and print its report, or only say what it would do."""
     if dry_run:
         _print_plan(stage)

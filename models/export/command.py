@@ -1,7 +1,6 @@
 """Write the files of an export where they belong: all of them, checked, or none."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Any, Literal
 from models.checkpoint import open_checkpoint
 from models.hub import find_checkpoint, is_hub_name
 from models.parity import Parity
+from pipeline.corpus import explain_full_disk
 from pipeline.errors import InputError
 
 Format = Literal["onnx", "h5", "keras"]
@@ -146,7 +146,8 @@ def export_checkpoint(
             parity, names = write_keras(source, draft, target.name, settings)
         files = _move(draft, target.parent, names)
     if output is not None and target != output:
-        _copy_companions(folder, target.parent)
+        with explain_full_disk(target.parent):
+            _copy_companions(folder, target.parent)
     n_bytes = sum(path.stat().st_size for path in files if path.name.startswith(target.name))
     return ExportReport(target, files, n_bytes, opset, parity)
 
@@ -186,9 +187,14 @@ def _target(folder: Path, output: Path | None, format_: Format) -> Path:
 @contextmanager
 def _draft_beside(target: Path) -> Iterator[Path]:
     """Make a folder for drafts, beside the target: within a file system, a file can be renamed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-", suffix=".tmp") as draft:
-        yield Path(draft)
+    draft = target.parent / f".export-{target.name}.tmp"
+    with explain_full_disk(target.parent):
+        shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed
+        draft.mkdir(parents=True)
+        try:
+            yield draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _move(draft: Path, folder: Path, names: list[str]) -> tuple[Path, ...]:

@@ -220,8 +220,11 @@ def readable(name: str) -> str:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_file():
-        size = path.stat().st_size
+    try:
+        size = path.stat().st_size if path.is_file() else None
+    except OSError as error:  # of a name that no file can have
+        raise ClipError(f"file cannot be read: {error.strerror}") from error
+    if size is not None:
         if size > MOST_BYTES:
             raise ClipError(f"{size:,} bytes are more than a clip may have ({MOST_BYTES:,})")
         if size > UNSUSPICIOUS_BYTES:

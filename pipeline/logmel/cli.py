@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 @launchable()
 def logmel(
     input_dataset: Annotated[Path, typer.Option("--input-dataset", "-i", help="Corpus to read.")],
-    output_dataset: Annotated[Path, typer.Option("--output-dataset", "-o", help="To write.")],
+    output_dataset: Annotated[
+        Path, typer.Option("--output-dataset", "-o", help="Folder to write.")
+    ],
     model_size: Annotated[
         str,
         typer.Option(

@@ -143,9 +143,14 @@ def open_features(path: Path | str) -> FeatureSet:
     """
     corpus = open_corpus(path)
     config = corpus.run().get("config", {})
+    config = config if isinstance(config, dict) else {}
     settings, kind = config.get("mel"), config.get("format", "whisper")
-    if settings is None or kind not in KINDS:
+    if not isinstance(settings, dict) or kind not in KINDS:
         raise InputError(
             f"{path} was not made by pipeline logmel: its run.json says nothing of mel"
         )
-    return FeatureSet(corpus, FeatureShape(kind, MelSettings(**settings)))
+    try:
+        shape = FeatureShape(kind, MelSettings(**settings))
+    except TypeError as error:
+        raise InputError(f"{path} has a damaged run.json ({error}); make it again") from error
+    return FeatureSet(corpus, shape)

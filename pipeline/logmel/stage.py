@@ -1,15 +1,15 @@
 """``pipeline logmel``: a corpus variant becomes Whisper's features and labels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus import Corpus, Split, open_corpus
+from pipeline.corpus import Split
+from pipeline.corpus_stage import CorpusStage
 from pipeline.errors import ClipError
 from pipeline.logmel.auris import decibel_mel
 from pipeline.logmel.features import (
@@ -24,7 +24,7 @@ from pipeline.logmel.features import (
 from pipeline.logmel.reader import FeatureShape
 from pipeline.logmel.tokens import LabelSettings, label_ids
 from pipeline.shards import Remark
-from pipeline.stage import Kept, Output, Quarantined, corpus_digest
+from pipeline.stage import Kept, Output, Quarantined
 
 SHUFFLED_SPLIT = "train"
 LongClips = Literal["cut", "split"]
@@ -32,7 +32,7 @@ LONG_CLIPS: tuple[LongClips, ...] = ("cut", "split")
 
 
 @dataclass
-class LogMelStage:
+class LogMelStage(CorpusStage):
     """Compute log-mel features of a corpus.
 
     Parameters
@@ -65,13 +65,11 @@ class LogMelStage:
     splits: tuple[str, ...] | None = None
     limit: int | None = None
     name: str = field(default="logmel", init=False)
-    # Whisper listens at 16 kHz whatever the corpus is stored at.
-    sampling_rate: int = field(default=SAMPLING_RATE, init=False)
 
     @property
-    def sources(self) -> tuple[Path, ...]:
-        """The corpus."""
-        return (self.corpus.root,)
+    def sampling_rate(self) -> int:
+        """What Whisper listens at, in Hz, whatever the corpus is stored at."""
+        return SAMPLING_RATE
 
     @property
     def config(self) -> dict[str, Any]:
@@ -96,31 +94,6 @@ class LogMelStage:
             "tokenizer_digest": self.labels.digest,
         }
 
-    @cached_property
-    def source_digest(self) -> str:
-        """Digest of the corpus."""
-        return corpus_digest(self.corpus)
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        """The input."""
-        return open_corpus(self.source)
-
-    @cached_property
-    def _splits(self) -> dict[str, Split]:
-        """Splits as they are opened, once in every process."""
-        return {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Go to a worker without open files."""
-        opened = ("corpus", "_splits")
-        return {key: value for key, value in self.__dict__.items() if key not in opened}
-
-    def _split(self, name: str) -> Split:
-        if name not in self._splits:
-            self._splits[name] = self.corpus[name].at_rate(self.sampling_rate)
-        return self._splits[name]
-
     @property
     def outputs(self) -> tuple[Output, ...]:
         """Features and labels, and what tells whose they are."""
@@ -135,15 +108,6 @@ class LogMelStage:
             columns |= {"part": pa.int64(), "n_parts": pa.int64()}
         return (Output(self.output, columns, SAMPLING_RATE),)
 
-    def split_sizes(self) -> Mapping[str, int]:
-        """Count the rows of the wanted splits."""
-        corpus = self.corpus
-        sizes = {split: len(corpus[split]) for split in self.splits or corpus.splits}
-        return {
-            split: size if self.limit is None else min(size, self.limit)
-            for split, size in sizes.items()
-        }
-
     def prepare(self) -> None:
         """Load the tokenizer."""
         if self.kind == "whisper":
@@ -151,7 +115,7 @@ class LogMelStage:
 
     def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
         """Compute the features of some rows, in the order of the output."""
-        source = self._split(split)
+        source = self.split(split)
         indices = self._order(split, len(source))[start:stop].tolist()
         for index, text in zip(indices, self._texts(source, indices), strict=True):
             row = source.row(index)

@@ -10,16 +10,17 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.audio import AUDIO_FORMATS, AudioFormat, encode_audio
-from pipeline.corpus import AUDIO_TYPE, Corpus, Split, open_corpus
+from pipeline.corpus import AUDIO_TYPE
+from pipeline.corpus_stage import CorpusStage
 from pipeline.errors import ClipError, InputError
 from pipeline.masking.mask import Masked, Normalization, StftSettings, normalize
 from pipeline.masking.profiles import HearingProfile
 from pipeline.masking.simulators import SimulationSettings, Simulator, make_simulator
-from pipeline.stage import Kept, Output, Quarantined, corpus_digest
+from pipeline.stage import Kept, Output, Quarantined
 
 
 @dataclass
-class MaskStage:
+class MaskStage(CorpusStage):
     """Simulate hearing losses on a corpus.
 
     Parameters
@@ -67,11 +68,6 @@ class MaskStage:
         return self.settings.sampling_rate
 
     @property
-    def sources(self) -> tuple[Path, ...]:
-        """The corpus."""
-        return (self.corpus.root,)
-
-    @property
     def config(self) -> dict[str, Any]:
         """Everything but the input that decides the output."""
         return {
@@ -86,37 +82,9 @@ class MaskStage:
         }
 
     @cached_property
-    def source_digest(self) -> str:
-        """Digest of the corpus."""
-        return corpus_digest(self.corpus)
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        """The input."""
-        return open_corpus(self.source)
-
-    @cached_property
-    def _splits(self) -> dict[str, Split]:
-        """Splits as they are opened, once in every process."""
-        return {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Go to a worker without open files."""
-        opened = ("corpus", "_splits")
-        return {key: value for key, value in self.__dict__.items() if key not in opened}
-
-    def _split(self, name: str) -> Split:
-        if name not in self._splits:
-            self._splits[name] = self.corpus[name].at_rate(self.sampling_rate)
-        return self._splits[name]
-
-    @cached_property
     def outputs(self) -> tuple[Output, ...]:
         """One corpus per profile, with the columns of the input and two more."""
-        columns: dict[str, pa.DataType] = {}
-        for split in self.corpus.splits:
-            schema = self.corpus[split].table.schema
-            columns.update({name: schema.field(name).type for name in schema.names})
+        columns = self.columns()
         if "audio" not in columns:
             raise InputError(f"{self.source} has no column 'audio'; is it a corpus of features?")
         columns.update(audio=AUDIO_TYPE, profile=pa.string(), output_gain_db=pa.float64())
@@ -126,21 +94,9 @@ class MaskStage:
             for profile in self.profiles
         )
 
-    def split_sizes(self) -> Mapping[str, int]:
-        """Count the rows of the wanted splits."""
-        corpus = self.corpus
-        sizes = {split: len(corpus[split]) for split in self.splits or corpus.splits}
-        return {
-            split: size if self.limit is None else min(size, self.limit)
-            for split, size in sizes.items()
-        }
-
-    def prepare(self) -> None:
-        """Nothing is needed but the clips."""
-
     def rows(self, split: str, start: int, stop: int) -> Iterator[Kept | Quarantined]:
         """Decode each clip once, mask it for all profiles, encode the variants."""
-        source = self._split(split)
+        source = self.split(split)
         for index in range(start, stop):
             row = source.row(index)
             name = str(row.get("id") or index)

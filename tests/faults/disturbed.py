@@ -1,5 +1,6 @@
 """A command run in a process of its own, in which something goes wrong."""
 
+import importlib
 import multiprocessing
 import os
 import resource
@@ -19,8 +20,21 @@ PRELOADED = [
     "pipeline.kmeans.features",
     "pipeline.kmeans.learning",
     "pipeline.kmeans.label",
+    "pipeline.kmeans.encoders",
+    "pipeline.sse.vad",
+    "pipeline.sse.features",
+    "pipeline.sse.train",
+    "pipeline.sse.embed",
+    "pipeline.mining.run",
+    "pipeline.mining.dual",
+    "pipeline.mining.profiles",
+    "models.cli",
+    "models.train",
+    "models.export",
+    "models.export.command",
     "hearing_analysis.cli",
     "hearing_analysis.evaluate",
+    "hearing_analysis.dashboard.build",
     "onnxruntime",
 ]
 PATIENCE_SECONDS = 120.0
@@ -112,10 +126,8 @@ def _run(argv: list[str], err: Path, room_bytes: int, ready: object) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, resource.RLIM_INFINITY))
     program, *arguments = argv
-    if program == "analyze":
-        from hearing_analysis.cli import main
-    else:
-        from pipeline.cli import main
+    modules = {"analyze": "hearing_analysis.cli", "models": "models.cli"}
+    main = importlib.import_module(modules.get(program, "pipeline.cli")).main
     sys.argv = [program, *arguments]
     ready.send(None)  # type: ignore[attr-defined]
     main()
