@@ -134,7 +134,10 @@ def check_safetensors(path: Path) -> dict[str, Any]:
     try:
         tensors = {name: entry for name, entry in json.loads(header).items() if name[:2] != "__"}
         announced = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+    except (
+        *(ValueError, TypeError, AttributeError, KeyError, IndexError),
+        RecursionError,
+    ) as error:
         raise InputError(
             f"the header of {path} is damaged ({type(error).__name__}); download it again"
         ) from error
@@ -199,7 +202,7 @@ def read_object(folder: Path, name: str) -> dict[str, Any]:
         value = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{folder} lacks {name}; take it from the model's repository") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder}/{name} cannot be read as JSON ({error})") from error
     if not isinstance(value, dict):
         raise InputError(f"{folder}/{name} holds {type(value).__name__}, not a JSON object")

@@ -92,6 +92,7 @@ def train(
     validation split after every epoch.
     """
     configure_logging()
+    from models.disk import explain_full_disk_of
     from models.recipe import TrainingRecipe, quiet_libraries
 
     quiet_libraries()
@@ -114,17 +115,18 @@ def train(
         bf16=bf16,
         patience=patience,
     )
-    figures = _training_of(corpus)(
-        corpus,
-        output,
-        architecture=architecture,
-        checkpoint=checkpoint,
-        recipe=recipe,
-        resume=resume,
-        max_steps=max_steps,
-        stop_after=stop_after,
-        num_threads=num_threads,
-    )
+    with explain_full_disk_of(output):
+        figures = _training_of(corpus)(
+            corpus,
+            output,
+            architecture=architecture,
+            checkpoint=checkpoint,
+            recipe=recipe,
+            resume=resume,
+            max_steps=max_steps,
+            stop_after=stop_after,
+            num_threads=num_threads,
+        )
     print(f"{output}: validation WER {figures['validation_wer']:.2%}")
 
 

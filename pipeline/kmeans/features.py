@@ -19,12 +19,18 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from pipeline.audio import decode, to_mono
-from pipeline.corpus import explain_full_disk, read_json, write_atomically, write_json
+from pipeline.corpus import (
+    explain_full_disk,
+    read_json,
+    size_of,
+    write_atomically,
+    write_json,
+)
 from pipeline.counts import judge_counts
 from pipeline.errors import ClipError, InputError
 from pipeline.folders import COMPLETE, RUNNING
 from pipeline.kmeans.manifest import Clip, Manifest, clip_name, shard_range
-from pipeline.kmeans.shards import FrameWriter, make_folder, size_of, stem
+from pipeline.kmeans.shards import FrameWriter, make_folder, stem
 from pipeline.progress import Progress
 
 COUNT_TOLERANCE = 160  # samples by which a manifest may be wrong before fairseq and we say so

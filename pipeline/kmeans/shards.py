@@ -6,7 +6,6 @@ frames of each clip, a line per clip of the manifest. A clip that was left out h
 
 import io
 import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,11 +193,6 @@ def _read_lengths(path: Path) -> np.ndarray:
     if (lengths < 0).any():
         raise InputError(f"{path} holds a negative number of frames; make the shard again")
     return lengths
-
-
-def size_of(path: Path) -> int | None:
-    """Bytes of a file; None if it is missing."""
-    return os.stat(path).st_size if path.is_file() else None
 
 
 def make_folder(folder: Path) -> None:

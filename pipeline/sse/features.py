@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.audio import SAMPLING_RATE
-from pipeline.corpus import read_json, write_atomically, write_json, write_path
+from pipeline.corpus import read_json, size_of, write_atomically, write_json, write_path
 from pipeline.counts import judge_counts
 from pipeline.errors import ClipError, InputError
 from pipeline.folders import COMPLETE, RUNNING, lock
@@ -271,7 +271,12 @@ def make_features(
             report = _count(folder, len(sections), len(shards), settings)
             write_json(
                 folder / DESCRIPTION,
-                {**description, "report": asdict(report), "status": COMPLETE},
+                {
+                    **description,
+                    "report": asdict(report),
+                    "files": _sizes(folder, len(shards)),
+                    "status": COMPLETE,
+                },
             )
         report = FeatureReport(**read_json(folder / DESCRIPTION)["report"])
     judge_counts(
@@ -307,10 +312,29 @@ def _begin(folder: Path, description: dict[str, Any], *, overwrite: bool) -> boo
                 f"the features in {folder} were made otherwise ({', '.join(changed)} differ); give "
                 "--overwrite to make them again, or name another folder"
             )
-        if before.get("status") == COMPLETE:
+        if before.get("status") == COMPLETE and not _forget_damaged(folder, before):
             return False
     write_json(folder / DESCRIPTION, {**description, "status": RUNNING})
     return True
+
+
+def _forget_damaged(folder: Path, description: dict[str, Any]) -> bool:
+    """Whether shards are no longer what was written; they are then made again."""
+    sizes = description.get("files", {})
+    damaged = [name for name, size in sizes.items() if size_of(folder / name) != size]
+    for shard in range(description["n_shards"]):
+        if any(path.name in damaged for path in _files(folder, shard)):
+            index_path(folder, shard).unlink(missing_ok=True)
+    return bool(damaged)
+
+
+def _files(folder: Path, shard: int) -> tuple[Path, ...]:
+    return tuple(of(folder, shard) for of in (index_path, frames_path, quarantine_path))
+
+
+def _sizes(folder: Path, n_shards: int) -> dict[str, int | None]:
+    paths = (path for shard in range(n_shards) for path in _files(folder, shard))
+    return {path.name: size_of(path) for path in paths}
 
 
 def _count(

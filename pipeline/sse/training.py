@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pipeline.corpus import read_json, write_json
+from pipeline.corpus import read_json, size_of, write_json
 from pipeline.errors import InputError
 from pipeline.folders import lock
 from pipeline.sse.batches import LabelledPairs, ListedPairs, MixedPairs, Pairs, ViewPairs
@@ -136,13 +136,17 @@ def train(
         _warn_of_one_speaker(store)
         validate = _validation(sources, settings, model.frames)
         pairs = make_pairs(sources, store, settings.batch_size)
-        write_json(output / RECORD, record)
+        is_finished = _is_finished(output)
+        if not is_finished:
+            (output / DESCRIPTION).unlink(missing_ok=True)
+            write_json(output / RECORD, record)
         trainer = Trainer(model, store, pairs, settings, output, validate, stop_after)
-        if not (output / DESCRIPTION).is_file():
+        if not is_finished:
             log = trainer.run()
             model.about.update({**about(settings, log), "mode": sources.mode})
             if (output / DESCRIPTION).is_file():
                 model.save(output)
+                write_json(output / RECORD, {**record, "files": _sizes(output)})
     return report(output, model)
 
 
@@ -212,6 +216,19 @@ def _begin(sources: Sources, store: Store, architecture: dict[str, Any], seed: i
     mean, deviation = frame_statistics(store)
     network = new_network(Architecture(store.n_dims, **architecture), mean, deviation, seed)
     return Model(network, store.settings)
+
+
+def _is_finished(output: Path) -> bool:
+    """Whether there is a model, as long as it was when it was written."""
+    if not (output / DESCRIPTION).is_file():
+        return False
+    sizes = read_json(output / RECORD).get("files")
+    # Without either there is nothing to compare with, and nothing to make it anew from.
+    return sizes == _sizes(output) if sizes else not (output / CHECKPOINT).is_file()
+
+
+def _sizes(output: Path) -> dict[str, int | None]:
+    return {name: size_of(output / name) for name in (DESCRIPTION, WEIGHTS)}
 
 
 def _checked_record(

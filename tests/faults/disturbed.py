@@ -6,10 +6,11 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from multiprocessing.connection import Connection
 
 # Loaded once, by the server that all commands are forked from: a command then starts in no time.
 PRELOADED = [
@@ -85,16 +86,21 @@ class Ending:
         return lines[-1] if lines else ""
 
 
-def run_disturbed(argv: Sequence[str], scratch: Path, disturbance: Disturbance) -> Ending:
+def run_disturbed(argv: Sequence[str], disturbance: Disturbance) -> Ending:
     """Run a command and disturb it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    err = scratch / "err.txt"
-    # A pipe tells when the command itself begins, since forking takes a while of its own.
+    # A pipe tells when the command itself begins, since forking takes a while of its own; what it
+    # says comes through another, for a file would be as full as the disk.
     reader, writer = context.Pipe(duplex=False)
+    heard, err = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(list(argv), err, disturbance.room_bytes, writer))
     process.start()
     writer.close()
+    err.close()
+    said: list[bytes] = []
+    listener = threading.Thread(target=_listen, args=(heard.fileno(), said), daemon=True)
+    listener.start()
     reader.recv()
     started = time.monotonic()
     sent = started
@@ -113,15 +119,20 @@ def run_disturbed(argv: Sequence[str], scratch: Path, disturbance: Disturbance) 
         process.kill()
         raise AssertionError(f"{argv} hangs after {disturbance}")
     now = time.monotonic()
-    return Ending(process.exitcode, err.read_text(), now - sent, now - started)
+    listener.join(PATIENCE_SECONDS)
+    return Ending(process.exitcode, b"".join(said).decode(), now - sent, now - started)
 
 
-def _run(argv: list[str], err: Path, room_bytes: int, ready: object) -> None:
+def _listen(pipe: int, said: list[bytes]) -> None:
+    while some := os.read(pipe, 65_536):
+        said.append(some)
+
+
+def _run(argv: list[str], err: Connection, room_bytes: int, ready: Connection) -> None:
     # What pytest does to its own process would go on in this one.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with err.open("w") as file:
-        os.dup2(file.fileno(), 2)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(err.fileno(), 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if room_bytes:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, resource.RLIM_INFINITY))
@@ -129,5 +140,5 @@ def _run(argv: list[str], err: Path, room_bytes: int, ready: object) -> None:
     modules = {"analyze": "hearing_analysis.cli", "models": "models.cli"}
     main = importlib.import_module(modules.get(program, "pipeline.cli")).main
     sys.argv = [program, *arguments]
-    ready.send(None)  # type: ignore[attr-defined]
+    ready.send(None)
     main()

@@ -236,7 +236,7 @@ class World:
         ]
 
     def _make(self, job: Job) -> tuple[dict[str, dict[str, str]], float]:
-        ending = run_disturbed(job.argv, self.root, Disturbance())
+        ending = run_disturbed(job.argv, Disturbance())
         assert ending.status == 0, f"{job.argv}: {ending.err}"
         return job.digests(), ending.seconds
 
@@ -259,13 +259,13 @@ def test_a_fault_loses_nothing(world: World, tmp_path: Path, seed: int) -> None:
     print(f"seed {seed}: {job.name}, {kind}")
     for _ in range(rng.choice((1, 1, 2))):  # a run that goes on may be disturbed as well
         disturb(job, kind, rng, seconds, tmp_path)
-    again = run_disturbed(job.argv, tmp_path, Disturbance())
+    again = run_disturbed(job.argv, Disturbance())
     if kind == "cut output" and again.status == 2:
         assert_one_sentence(again)
         assert str(tmp_path) in again.err, "the file is named"
         for path in job.outputs:
             shutil.rmtree(path)
-        again = run_disturbed(job.argv, tmp_path, Disturbance())
+        again = run_disturbed(job.argv, Disturbance())
     assert again.status == 0, again.err
     assert job.digests() == expected
     assert not [file for path in job.outputs for file in temporary_files(path)]
@@ -275,7 +275,7 @@ def disturb(job: Job, kind: str, rng: random.Random, seconds: float, scratch: Pa
     """Let a run meet a fault, and see that it ends as it should."""
     if kind in SIGNALS:
         moment = rng.uniform(0, 1.1 * seconds)
-        ending = run_disturbed(job.argv, scratch, Disturbance(kind, after_seconds=moment))
+        ending = run_disturbed(job.argv, Disturbance(kind, after_seconds=moment))
         assert ending.status in (0, STATUS_OF[kind]), ending.err
         if ending.status in (130, 143):
             assert ending.seconds_after_signal < SECONDS_TO_STOP
@@ -285,14 +285,14 @@ def disturb(job: Job, kind: str, rng: random.Random, seconds: float, scratch: Pa
             assert not [file for path in job.outputs for file in temporary_files(path)]
     elif kind == "full disk":
         room = int(2 ** rng.uniform(6, 18))
-        ending = run_disturbed(job.argv, scratch, Disturbance(kind, room_bytes=room))
+        ending = run_disturbed(job.argv, Disturbance(kind, room_bytes=room))
         assert ending.status in (0, 2), ending.err
         if ending.status:
             assert_one_sentence(ending)
             assert "no space left" in ending.err
     elif kind in ("cut input", "lost input"):
         with damaged(rng.choice(job.inputs), kind, rng):
-            ending = run_disturbed(job.argv, scratch, Disturbance())
+            ending = run_disturbed(job.argv, Disturbance())
         assert ending.status in (0, 1, 2), ending.err
         assert "Traceback" not in ending.err, ending.err
         if ending.status == 2:
@@ -301,7 +301,7 @@ def disturb(job: Job, kind: str, rng: random.Random, seconds: float, scratch: Pa
         for path in job.outputs:
             shutil.rmtree(path, ignore_errors=True)
     else:
-        ending = run_disturbed(job.argv, scratch, Disturbance())
+        ending = run_disturbed(job.argv, Disturbance())
         assert ending.status == 0, ending.err
         cut(rng.choice([file for path in job.outputs for file in files(path)]), rng)
 
