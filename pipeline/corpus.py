@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,6 +43,10 @@ class Split:
     name: str
     shards: tuple[Path, ...]
     sampling_rate: int = SAMPLING_RATE
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to workers as a name and paths: a mapped table would be sent whole."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def table(self) -> pa.Table:

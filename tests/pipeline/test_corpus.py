@@ -1,6 +1,7 @@
 """The corpus on disk: others can open it, and what is wrong with one is said."""
 
 import json
+import pickle
 from pathlib import Path
 
 import datasets
@@ -247,3 +248,12 @@ def test_what_is_no_object_of_json_is_one_sentence(root, name, content):
     path.write_text(content)
     with pytest.raises(InputError, match=f"^{path} is not (valid JSON|a JSON object)"):
         open_corpus(root)
+
+
+def test_a_split_travels_to_workers_without_its_rows(root):
+    split = open_corpus(root)["train"]
+    bare = len(pickle.dumps(split))
+    assert split.table.nbytes > 5000
+    sent = pickle.dumps(split)
+    assert len(sent) == bare
+    assert pickle.loads(sent).column("id").equals(split.column("id"))
