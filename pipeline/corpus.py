@@ -275,7 +275,12 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
 
 def size_of(path: Path) -> int | None:
     """Bytes of a file; None if it is missing."""
-    return os.stat(path).st_size if path.is_file() else None
+    return path.stat().st_size if path.is_file() else None
+
+
+def sizes_below(root: Path, paths: Iterable[Path]) -> dict[str, int | None]:
+    """Bytes of files below a folder, by which one that is cut later is noticed."""
+    return {str(path.relative_to(root)): size_of(path) for path in paths}
 
 
 def file_digest(path: Path) -> str:

@@ -89,11 +89,6 @@ class CorpusStage:
     def _splits(self) -> dict[str, Split]:
         return {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Go to a worker without open files."""
-        opened = ("corpus", "_splits")
-        return {key: value for key, value in self.__dict__.items() if key not in opened}
-
 
 @dataclass
 class ClipStage(CorpusStage):

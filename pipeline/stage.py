@@ -32,6 +32,8 @@ from pipeline.corpus import (
     order_splits,
     read_json,
     shard_name,
+    size_of,
+    sizes_below,
     write_atomically,
     write_dataset_dict,
     write_json,
@@ -201,10 +203,7 @@ def corpus_digest(corpus: Corpus) -> str:
         return str(recorded)
     shards = [path for split in corpus.splits for path in corpus[split].shards]
     # A shard that is not there is told of when its rows are counted.
-    sizes = [path.stat().st_size if path.is_file() else None for path in shards]
-    listing = [
-        [str(path.relative_to(corpus.root)), size] for path, size in zip(shards, sizes, strict=True)
-    ]
+    listing = [[str(path.relative_to(corpus.root)), size_of(path)] for path in shards]
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
@@ -333,16 +332,13 @@ def _finish(stage: Stage, tasks: list[Task], description: dict[str, Any], starte
 
 
 def sizes_of(root: Path, tasks: list[Task]) -> dict[str, int | None]:
-    """Bytes of the files that finishing makes, by which one that was cut since is noticed."""
+    """Bytes of the files that finishing makes."""
     dataset = root / DATASET_FOLDER
     names = [root / name for name in ENTRIES.values()]
     for split in order_splits({task.split for task in tasks}):
         names += [dataset / split / name for name in ("dataset_info.json", "state.json")]
     names.append(dataset / "dataset_dict.json")
-    return {
-        str(path.relative_to(root)): path.stat().st_size if path.is_file() else None
-        for path in names
-    }
+    return sizes_below(root, names)
 
 
 def name_some(names: list[str]) -> str:

@@ -30,18 +30,16 @@ import soxr
 import yaml
 from espeak import Interval, Spoken, speak
 from generate import (
-    HERE,
     RELEASE,
-    SEED,
     SIZES,
     Utterance,
     Voice,
     make_voices,
     pink_noise,
     plan,
-    read_everyday,
 )
 from generate import SAMPLING_RATE as RELEASE_RATE
+from sentences import HERE, SEED, read_everyday
 
 SAMPLING_RATE = 16_000  # Hz
 SHORTEST_WORD = 4  # letters

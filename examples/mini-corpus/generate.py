@@ -8,6 +8,7 @@ come from this one script::
     python examples/mini-corpus/generate.py OUT --size voices       # 13 hours, 1,388 voices
     python examples/mini-corpus/generate.py OUT --size twice        # test sentences by two voices
     python examples/mini-corpus/generate.py OUT --size spelling     # 15 hours, 1,888 voices
+    python examples/mini-corpus/generate.py OUT --size collected --sentences FILE …    # 22 hours
 
 It needs ``espeak-ng`` on the PATH. The same version of it, of libsndfile and of this script give
 the same bytes; README.md names the versions used.
@@ -18,23 +19,25 @@ import hashlib
 import io
 import os
 import random
-import re
 import subprocess
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
-import yaml
+from sentences import (
+    SEED,
+    collected_sentences,
+    grammar_sentences,
+    matrix_sentences,
+    read_everyday,
+    word_sentences,
+)
 from timbres import make_timbre, timbre_data
 
-HERE = Path(__file__).parent
-SEED = 20261121
 RELEASE = "cv-corpus-1.0-2026-11-21"
 SAMPLING_RATE = 32_000  # Hz; one of the two rates Common Voice clips come in
 HEADER = (
@@ -42,15 +45,6 @@ HEADER = (
     "accents variant locale segment"
 ).split()
 
-# The English matrix test: one word of each column in a row, 100,000 sentences (Kollmeier et al.
-# 2015, Int. J. Audiol. 54 Suppl. 2:3-16, describes the principle; these are our own fifty words).
-MATRIX = (
-    ["Alan", "Barry", "Doris", "Hannah", "Kathy", "Lucy", "Nina", "Peter", "Steven", "Thomas"],
-    ["bought", "gives", "got", "has", "kept", "likes", "ordered", "sees", "sold", "wants"],
-    ["two", "three", "four", "five", "six", "eight", "nine", "twelve", "sixty", "some"],
-    ["big", "cheap", "dark", "green", "heavy", "large", "old", "pink", "red", "small"],
-    ["beds", "chairs", "desks", "flowers", "houses", "mugs", "rings", "ships", "shoes", "spoons"],
-)
 # The domain that tells matrix sentences from everyday ones in the tables.
 MATRIX_DOMAIN = "language_fundamentals"
 
@@ -96,6 +90,8 @@ class Size:
     readings: int = 1
     # Sentences of the grammar that are drawn for each one that is kept: the one of rarer words.
     candidates: int = 1
+    # Sentences from the files of --sentences.
+    collected: int = 0
     # Further training voices, each with a timbre drawn at random instead of one of espeak-ng's own.
     random_voices: int = 0
     # The size whose random numbers it draws; its own, unless told otherwise.
@@ -133,6 +129,18 @@ SIZES = {
         words=10_000,
         readings=8,
         candidates=6,
+        random_voices=1500,
+        stream="training",
+    ),
+    "collected": Size(
+        matrix={"train": 1500, "dev": 150, "test": 0},
+        everyday={"train": 220, "dev": 90, "test": 0},
+        grammar=3000,
+        voices={"train": 352, "dev": 36, "test": 0},
+        words=3500,
+        readings=3,
+        candidates=6,
+        collected=22_000,
         random_voices=1500,
         stream="training",
     ),
@@ -177,12 +185,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path, help="folder that gets cv-corpus-…/en")
     parser.add_argument("--size", choices=SIZES, default="shipped")
+    parser.add_argument(
+        "--sentences",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="sentences that people wrote, one a line, for --size collected",
+    )
     parser.add_argument("-j", "--num-workers", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
 
+    size = SIZES[arguments.size]
+    if bool(size.collected) != bool(arguments.sentences):
+        parser.error("--size collected, and no other size, takes --sentences FILE …")
+    texts = [line for file in arguments.sentences for line in file.read_text("utf-8").splitlines()]
     release = arguments.output / RELEASE / "en"
     (release / "clips").mkdir(parents=True, exist_ok=True)
-    utterances = list(plan(SIZES[arguments.size], arguments.size))
+    utterances = list(plan(size, arguments.size, texts))
     with ProcessPoolExecutor(arguments.num_workers) as pool:
         jobs = ((release / "clips" / utterance.name, utterance) for utterance in utterances)
         milliseconds = list(pool.map(write_clip, jobs, chunksize=8))
@@ -190,7 +210,7 @@ def main() -> None:
     print(f"{len(utterances)} clips, {sum(milliseconds) / 3.6e6:.2f} h in {release}")
 
 
-def plan(size: Size, name: str) -> Iterator[Utterance]:
+def plan(size: Size, name: str, texts: list[str] | None = None) -> Iterator[Utterance]:
     """Choose who says what; no timbre is in two splits, and no sentence of test in another."""
     everyday = read_everyday()
     # The shipped test sentences come first in the shuffle, so no size trains on them.
@@ -218,6 +238,7 @@ def plan(size: Size, name: str) -> Iterator[Utterance]:
             sentences += sentences[len(matrix) :] * (size.readings - 1)
             drawn = grammar_sentences(rng, size.grammar, avoid, size.candidates)
             drawn += word_sentences(rng, size.words, [*read, *drawn])
+            drawn += collected_sentences(rng, texts or [], size.collected, avoid)
             sentences += [(text, "general") for text in drawn]
         rng.shuffle(sentences)
         for position, (sentence, domain) in enumerate(sentences):
@@ -241,14 +262,6 @@ def read_again(
         yield Utterance("dev", clip, voice, sentence, domain, rng.getrandbits(32))
 
 
-def read_everyday() -> list[tuple[str, str]]:
-    """Our own sentences with their domains, in a fixed random order."""
-    lines = (HERE / "text" / "everyday.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    rows = [(sentence, domain) for sentence, domain in (line.split("\t") for line in lines)]
-    random.Random(SEED).shuffle(rows)
-    return rows
-
-
 def matrix_of(
     rng: random.Random, split: str, size: Size, test: set[str], used: set[str]
 ) -> list[str]:
@@ -257,64 +270,6 @@ def matrix_of(
         return sorted(test)[: size.matrix["test"]]
     extra = matrix_sentences(rng, size.matrix[split] + len(test))
     return [sentence for sentence in extra if sentence not in used][: size.matrix[split]]
-
-
-def matrix_sentences(rng: random.Random, count: int) -> list[str]:
-    """Draw distinct sentences of the matrix test."""
-    drawn: dict[str, None] = {}
-    while len(drawn) < count:
-        drawn[" ".join(rng.choice(column) for column in MATRIX) + "."] = None
-    return list(drawn)
-
-
-def grammar_sentences(
-    rng: random.Random, count: int, avoid: set[str], candidates: int = 1
-) -> list[str]:
-    """Draw distinct sentences of text/grammar.yaml that are not in ``avoid``.
-
-    Of so many candidates the one whose words have come least often is kept.
-    """
-    grammar = yaml.safe_load((HERE / "text" / "grammar.yaml").read_text(encoding="utf-8"))
-    drawn: dict[str, None] = {}
-    seen: Counter[str] = Counter()
-    while len(drawn) < count:
-        texts = [grammar_sentence(rng, grammar) for _ in range(candidates)]
-        texts = [text for text in texts if text not in avoid and len(text) <= 75]
-        if texts:
-            text = max(texts, key=lambda text: rarity(text, seen))
-            drawn[text] = None
-            seen.update(words_of(text))
-    return list(drawn)
-
-
-def grammar_sentence(rng: random.Random, grammar: dict[str, Any]) -> str:
-    """Fill the slots of a template."""
-    template = rng.choice(grammar["templates"])
-    text = re.sub(r"\{(\w+)\}", lambda slot: rng.choice(grammar["slots"][slot[1]]), template)
-    return text[0].upper() + text[1:]
-
-
-def rarity(text: str, seen: Counter[str]) -> float:
-    """How rare the words of a sentence are among those seen."""
-    words = words_of(text)
-    return sum(1 / (1 + seen[word]) for word in words) / len(words)
-
-
-def word_sentences(rng: random.Random, count: int, texts: list[str]) -> list[str]:
-    """Three to six words after one another, every word of ``texts`` as often as any other.
-
-    Nothing of a sentence can be guessed from its other words: each has to be heard and spelled.
-    """
-    vocabulary = sorted({word for text in texts for word in words_of(text)})
-    return [
-        " ".join(rng.choices(vocabulary, k=rng.randint(3, 6))).capitalize() + "."
-        for _ in range(count)
-    ]
-
-
-def words_of(text: str) -> list[str]:
-    """Words in lower case, without the marks around them."""
-    return re.findall(r"[a-z][a-z']*", text.lower())
 
 
 def make_voices(rng: random.Random, split: str, count: int) -> list[Voice]:

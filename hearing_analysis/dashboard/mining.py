@@ -1,6 +1,5 @@
 """Which clips still find themselves under a hearing loss: what ``pipeline mine profiles`` left."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hearing_analysis.dashboard.encoding import (
     encode_array,
     encode_column,
 )
+from hearing_analysis.dashboard.results import read_result
 from hearing_analysis.table import AnalysisTable
 from pipeline.errors import InputError, MissingPathError
 
@@ -104,12 +104,7 @@ def read_mining(folder: Path, table: AnalysisTable) -> Mining:
 
 
 def _read_summary(path: Path) -> MiningSummary:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MissingPathError(f"{path} does not exist; {AGAIN}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not readable; {AGAIN}") from error
+    found = read_result(path, AGAIN)
     try:
         return MiningSummary(
             str(found["reference"]),

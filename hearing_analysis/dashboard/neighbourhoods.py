@@ -1,12 +1,12 @@
 """Whose neighbours masked words become: what ``pipeline sse robustness`` has left."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError, MissingPathError
+from hearing_analysis.dashboard.results import read_result
+from pipeline.errors import InputError
 
 RESULT = "robustness.json"
 MOST_WORDS = 100  # that a matrix of the page can show
@@ -55,12 +55,7 @@ def read_neighbourhoods(folder: Path) -> Neighbourhoods:
     """
     path = folder / RESULT if folder.is_dir() else folder
     again = "make it with `pipeline sse robustness`"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MissingPathError(f"{path} does not exist; {again}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not readable; {again}") from error
+    found = read_result(path, again)
     try:
         words = tuple(map(_text, _list(found["confusion"]["words"])))
         counts = found["confusion"]["counts"]

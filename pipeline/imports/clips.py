@@ -12,6 +12,7 @@ import pyarrow as pa
 import soundfile
 
 from pipeline.audio import DecodedAudio, decode, encode_audio, to_mono
+from pipeline.corpus import size_of
 from pipeline.errors import ClipError
 from pipeline.shards import Quarantined
 
@@ -221,7 +222,7 @@ def readable(name: str) -> str:
 
 def _check_file(path: Path) -> None:
     try:
-        size = path.stat().st_size if path.is_file() else None
+        size = size_of(path)
     except OSError as error:  # of a name that no file can have
         raise ClipError(f"file cannot be read: {error.strerror}") from error
     if size is not None:

@@ -147,10 +147,6 @@ class HuggingFace:
             raise ClipError("no audio")
         return inside(self.source.resolve(), name)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the maps behind: a worker opens its own."""
-        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
-
     @cached_property
     def _opened(self) -> dict[str, Split]:
         return {}

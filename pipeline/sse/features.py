@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.audio import SAMPLING_RATE
-from pipeline.corpus import read_json, size_of, write_atomically, write_json, write_path
+from pipeline.corpus import (
+    read_json,
+    size_of,
+    sizes_below,
+    write_atomically,
+    write_json,
+    write_path,
+)
 from pipeline.counts import judge_counts
 from pipeline.errors import ClipError, InputError
 from pipeline.folders import COMPLETE, RUNNING, lock
@@ -274,7 +281,9 @@ def make_features(
                 {
                     **description,
                     "report": asdict(report),
-                    "files": _sizes(folder, len(shards)),
+                    "files": sizes_below(
+                        folder, [path for shard in shards for path in _files(folder, shard)]
+                    ),
                     "status": COMPLETE,
                 },
             )
@@ -330,11 +339,6 @@ def _forget_damaged(folder: Path, description: dict[str, Any]) -> bool:
 
 def _files(folder: Path, shard: int) -> tuple[Path, ...]:
     return tuple(of(folder, shard) for of in (index_path, frames_path, quarantine_path))
-
-
-def _sizes(folder: Path, n_shards: int) -> dict[str, int | None]:
-    paths = (path for shard in range(n_shards) for path in _files(folder, shard))
-    return {path.name: size_of(path) for path in paths}
 
 
 def _count(

@@ -224,7 +224,8 @@ def open_store(folder: Path) -> Store:
             f"{folder} is not finished; run the same `pipeline sse features` again to go on"
         )
     shards = range(int(description["n_shards"]))
-    table = pa.concat_tables(_read_index(index_path(folder, shard)) for shard in shards)
+    indexes = [_read_index(index_path(folder, shard)) for shard in shards]
+    table = pa.concat_tables(indexes)
     maps = tuple(_map_frames(frames_path(folder, shard)) for shard in shards)
     if not len(table):
         raise InputError(f"{folder} holds no section; see its quarantine files for the reasons")
@@ -232,7 +233,6 @@ def open_store(folder: Path) -> Store:
     path, speaker = (
         table[name].combine_chunks().dictionary_encode() for name in ("path", "speaker")
     )
-    n_rows = [_read_index(index_path(folder, shard)).num_rows for shard in shards]
     return Store(
         folder,
         description["frames"],
@@ -241,7 +241,7 @@ def open_store(folder: Path) -> Store:
         path.indices.to_numpy().astype(np.int32),
         speaker.indices.to_numpy().astype(np.int32),
         columns["view"].astype(np.int32),
-        np.repeat(np.arange(len(n_rows), dtype=np.int32), n_rows),
+        np.repeat(np.arange(len(indexes), dtype=np.int32), [len(index) for index in indexes]),
         np.stack([columns["start"], columns["end"]], axis=1),
         columns["stretch"],
         columns["first"],

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pipeline.corpus import read_json, size_of, write_json
+from pipeline.corpus import read_json, sizes_below, write_json
 from pipeline.errors import InputError
 from pipeline.folders import lock
 from pipeline.sse.batches import LabelledPairs, ListedPairs, MixedPairs, Pairs, ViewPairs
@@ -228,7 +228,7 @@ def _is_finished(output: Path) -> bool:
 
 
 def _sizes(output: Path) -> dict[str, int | None]:
-    return {name: size_of(output / name) for name in (DESCRIPTION, WEIGHTS)}
+    return sizes_below(output, (output / DESCRIPTION, output / WEIGHTS))
 
 
 def _checked_record(

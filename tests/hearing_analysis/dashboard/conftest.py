@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from command_outcome import Outcome
 
 from hearing_analysis.dashboard import DashboardReport, build_dashboard
 from hearing_analysis.metrics import character_errors, word_errors
@@ -72,22 +73,6 @@ class Built:
     def samples(self, split: str, profile: str) -> list[Row]:
         mine = [row for row in self.rows if row["profile_name"] == profile]
         return [row for row in mine if split in ("all", row["split"])]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended, and what it said."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def complaint(self) -> str:
-        """The one sentence on standard error."""
-        lines = self.err.strip().splitlines()
-        assert len(lines) == 1 and lines[0].startswith("error: "), self.err
-        return lines[0].removeprefix("error: ")
 
 
 class Browser:
