@@ -31,8 +31,8 @@ from hearing_analysis.config import (
     AnalysisConfig,
     load_config,
 )
-from hearing_analysis.modes import mode_values, pushed_file, set_values
 from hearing_analysis.tensorleap.bundle import place_config, unpacked_bundle
+from hearing_analysis.tensorleap.modes import mode_values, pushed_file, set_values
 from hearing_analysis.tensorleap.trial import (
     ON_PLATFORM,
     Outcome,

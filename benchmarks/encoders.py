@@ -27,9 +27,10 @@ import numpy as np
 import pyarrow as pa
 import textstat
 
-from hearing_analysis import encoders, scores
+from hearing_analysis import encoders
 from hearing_analysis.config import AnalysisConfig
 from hearing_analysis.metadata import sample_metadata
+from hearing_analysis.recognition import scores
 from hearing_analysis.samples import SampleSet, open_samples
 from models.wav2vec2 import Wav2Vec2Preprocessor
 from pipeline.audio import SAMPLING_RATE, encode_audio

@@ -2,7 +2,9 @@
 
 Each runs in a process of its own, of which wall time, CPU time and the peak of memory are noted. A
 benchmark whose peer is not installed says so and is listed as skipped; one that fails is listed as
-failed, and ends the report with status 1.
+failed, and ends the report with status 1. Named benchmarks are run again, the others of the report
+stay as they are if they were measured on a machine like this. It is written after every benchmark,
+so what was measured before a stop is not lost.
 """
 
 import argparse
@@ -41,6 +43,7 @@ class Result:
     seconds: float
     cpu_seconds: float
     peak_mb: float
+    date: str
 
 
 def main() -> None:
@@ -52,22 +55,37 @@ def main() -> None:
     known = {path.stem for path in scripts}
     if unknown := set(arguments.names) - known:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    results = []
+    kept = {} if not arguments.names else read_results(arguments.output / "report.json", known)
     for script in scripts:
         if not arguments.names or script.stem in arguments.names:
             print(f"{script.stem} …", file=sys.stderr, flush=True)
-            results.append(measure(script))
-    about = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-    report = {**about, "benchmarks": [asdict(result) for result in results]}
-    (arguments.output / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    (arguments.output / "report.md").write_text(as_markdown(about, results))
-    failed = [result.name for result in results if result.status not in (0, SKIPPED)]
+            kept[script.stem] = measure(script)
+            write_report(arguments.output, [kept[name] for name in sorted(kept)])
+    failed = [result.name for result in kept.values() if result.status not in (0, SKIPPED)]
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def read_results(path: Path, known: set[str]) -> dict[str, Result]:
+    """Results of an earlier report of such a machine, but for benchmarks that are no more."""
+    report = json.loads(path.read_text()) if path.is_file() else {}
+    if {key: report.get(key) for key in about()} != about():
+        return {}
+    results = [Result(**fields) for fields in report["benchmarks"]]
+    return {result.name: result for result in results if result.name in known}
+
+
+def about() -> dict[str, str]:
+    """What the figures were measured on."""
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    return {"machine": machine, "python": platform.python_version()}
+
+
+def write_report(folder: Path, results: list[Result]) -> None:
+    """Write both files."""
+    report = {**about(), "benchmarks": [asdict(result) for result in results]}
+    (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    (folder / "report.md").write_text(as_markdown(about(), results))
 
 
 def measure(script: Path) -> Result:
@@ -92,6 +110,7 @@ def measure(script: Path) -> Result:
         round(seconds, 1),
         round(used.ru_utime + used.ru_stime, 1),
         round(used.ru_maxrss / 1024, 0),
+        time.strftime("%Y-%m-%d"),
     )
 
 
@@ -101,12 +120,12 @@ def title_of(script: Path) -> str:
     return " ".join(re.split(r'(?<=\.)\s|"""', text, maxsplit=1)[0].split())
 
 
-def as_markdown(about: dict[str, str], results: list[Result]) -> str:
+def as_markdown(machine: dict[str, str], results: list[Result]) -> str:
     """A section for every benchmark."""
     parts = [
         "# Benchmarks\n",
         "Made by `make bench`; every figure was measured in one run, ours and the peer's way side "
-        f"by side. {about['date']}, {about['machine']}, Python {about['python']}.\n",
+        f"by side. {about['date']}, {machine['machine']}, Python {machine['python']}.\n",
         "| benchmark | result | wall | CPU | peak memory |\n|---|---|---|---|---|",
     ]
     for result in results:
@@ -114,7 +133,8 @@ def as_markdown(about: dict[str, str], results: list[Result]) -> str:
         ratios = "; ".join(describe(ratio) for ratio in result.ratios)
         parts.append(
             f"| [{result.name}](#{result.name}) | {outcome or ratios or 'see below'} | "
-            f"{result.seconds:.0f} s | {result.cpu_seconds:.0f} s | {result.peak_mb:,.0f} MB |"
+            f"{result.seconds:.0f} s | {result.cpu_seconds:.0f} s | {result.peak_mb:,.0f} MB | "
+            f"{result.date} |"
         )
     for result in results:
         lines = "\n".join(result.lines)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from hearing_analysis.platform_commands import register_platform_commands
-from hearing_analysis.reporting import find_table, register
+from hearing_analysis.reports.commands import find_table, register
+from hearing_analysis.tensorleap.commands import register_platform_commands
 from pipeline.command import configure_logging, one_of, run_app, split_names
 from pipeline.options import Shard, launchable, run_options
 
@@ -85,7 +85,7 @@ def run(
     from hearing_analysis.config import load_config
     from hearing_analysis.evaluate import TABLE_FILE, EvaluateStage, evaluate
     from hearing_analysis.latent_space import METHODS
-    from hearing_analysis.recognisers import suited
+    from hearing_analysis.recognition.recognisers import suited
     from pipeline.launch.perform import launch_stage
     from pipeline.report import tell
 
@@ -130,8 +130,8 @@ def summary(
     as_json: Json = False,
 ) -> None:
     """Print corpus error rates of every profile, with 95 % intervals."""
-    from hearing_analysis.summary import as_json as to_json
-    from hearing_analysis.summary import print_summary, summarize
+    from hearing_analysis.reports.summary import as_json as to_json
+    from hearing_analysis.reports.summary import print_summary, summarize
 
     figures = summarize(find_table(table), split, tuple(where or ()))
     if as_json:

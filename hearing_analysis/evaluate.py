@@ -17,8 +17,6 @@ import pyarrow.parquet as pq
 from hearing_analysis.clip_tables import ClipTables, open_clip_tables
 from hearing_analysis.config import AnalysisConfig
 from hearing_analysis.latent_space import Method, draw_map
-from hearing_analysis.listeners import COLUMNS as LISTENER_COLUMNS
-from hearing_analysis.listeners import Heard, Listener, open_listener
 from hearing_analysis.metadata import column_types, sample_metadata
 from hearing_analysis.metrics import (
     COLUMNS,
@@ -26,6 +24,8 @@ from hearing_analysis.metrics import (
     character_errors,
     word_errors,
 )
+from hearing_analysis.recognition.listeners import COLUMNS as LISTENER_COLUMNS
+from hearing_analysis.recognition.listeners import Heard, Listener, open_listener
 from hearing_analysis.samples import SampleSet, open_samples
 from pipeline.audio import SAMPLING_RATE
 from pipeline.corpus import AUDIO_TYPE, file_digest, files_digest, open_corpus, write_path

@@ -94,12 +94,14 @@ def train_ctc(
     recipe = begin(recipe, num_threads)
     if architecture is None and checkpoint is None:
         raise InputError(NEITHER)
-    output.mkdir(parents=True, exist_ok=True)
-    write_processor(output)
-    preprocessor = _prepare(output, architecture, checkpoint)
+    arguments = TrainingArguments(**training_arguments(output, recipe, max_steps))
+    # One process writes what all of them read.
+    with arguments.main_process_first(local=False):
+        if arguments.process_index == 0:
+            _prepare(output, architecture, checkpoint)
+    preprocessor = Wav2Vec2Preprocessor.from_folder(output)
     model = make_model(output, checkpoint)
     source = open_corpus(corpus)
-    arguments = TrainingArguments(**training_arguments(output, recipe, max_steps))
     clips = _clips(source, "train", preprocessor, recipe)
     train_clips: Clips | EncodedClips = clips
     if recipe.freeze_features:
@@ -217,9 +219,9 @@ def _spaced(labels: np.ndarray) -> np.ndarray:
     return np.stack([labels, np.zeros_like(labels)], axis=1).ravel()
 
 
-def _prepare(
-    output: Path, architecture: Path | None, checkpoint: Path | None
-) -> Wav2Vec2Preprocessor:
+def _prepare(output: Path, architecture: Path | None, checkpoint: Path | None) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    write_processor(output)
     if checkpoint is not None:
         for name in PROCESSOR_FILES:
             (output / name).write_bytes((checkpoint / name).read_bytes())
@@ -228,7 +230,6 @@ def _prepare(
     else:
         config = Wav2Vec2Config.from_pretrained(str(checkpoint))
     config.save_pretrained(output)
-    return Wav2Vec2Preprocessor.from_folder(output)
 
 
 def _clips(

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from hearing_analysis.dashboard import build_dashboard
-from hearing_analysis.reporting import find_table
+from hearing_analysis.reports.commands import find_table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "images"
 WIDTH, DENSITY = 1280, 1

@@ -23,10 +23,10 @@ import yaml
 from outputs import digests, files, stamps, temporary_files
 
 from hearing_analysis.config import ROOT
-from hearing_analysis.listeners import COLUMNS as LISTENER_COLUMNS
 from hearing_analysis.metadata import column_types
 from hearing_analysis.metrics import COLUMNS as METRICS
 from hearing_analysis.metrics import INFORMATION_COLUMNS
+from hearing_analysis.recognition.listeners import COLUMNS as LISTENER_COLUMNS
 
 SHIPPED_RECIPE = ROOT / "conf" / "demo.yaml"
 SHIPPED_CORPUS = "examples/mini-corpus/cv-corpus-1.0-2026-11-21"

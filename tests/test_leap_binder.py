@@ -14,10 +14,11 @@ import pytest
 import yaml
 from fixtures import GAINS, HIDDEN_SIZE, make_corpora, make_model, write_config
 
-from hearing_analysis import metrics, scores
+from hearing_analysis import metrics
 from hearing_analysis.config import CONFIG_VARIABLE, ROOT, load_config
 from hearing_analysis.evaluate import EvaluateStage, evaluate
 from hearing_analysis.metadata import column_types
+from hearing_analysis.recognition import scores
 from hearing_analysis.tensorleap import checks
 from hearing_analysis.tensorleap.offline import Batch, Platform
 from pipeline.errors import CheckFailed

@@ -24,7 +24,7 @@ from hearing_analysis.dashboard.clips import (
 from hearing_analysis.dashboard.content import PageContent, page_content
 from hearing_analysis.dashboard.mining import read_mining
 from hearing_analysis.dashboard.neighbourhoods import read_neighbourhoods
-from hearing_analysis.table import AnalysisTable, read_tables
+from hearing_analysis.reports.table import AnalysisTable, read_tables
 from pipeline.corpus import write_atomically
 from pipeline.errors import InputError
 

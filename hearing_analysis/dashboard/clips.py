@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hearing_analysis.reports.table import AnalysisTable
 from hearing_analysis.spectrogram import log_mel_dbfs, render_png
-from hearing_analysis.table import AnalysisTable
 from pipeline.audio import SAMPLING_RATE, load_mono
 from pipeline.corpus import write_atomically
 

@@ -8,11 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from hearing_analysis import spectrogram
-from hearing_analysis.clusters import Clustering, describe_clusters
-from hearing_analysis.columns import Description, describe
-from hearing_analysis.comparison import Comparison, compare_models
 from hearing_analysis.dashboard.alignment import word_operations
-from hearing_analysis.dashboard.descriptions import FIGURES, attenuation_frequency_hz
 from hearing_analysis.dashboard.encoding import (
     EncodedArray,
     EncodedColumn,
@@ -23,8 +19,6 @@ from hearing_analysis.dashboard.encoding import (
 from hearing_analysis.dashboard.latents import LatentContent, latent_content
 from hearing_analysis.dashboard.mining import Mining, MiningSummary
 from hearing_analysis.dashboard.neighbourhoods import Neighbourhoods
-from hearing_analysis.figures import GroupFigures, overview
-from hearing_analysis.groups import MAX_VALUES
 from hearing_analysis.insights import (
     DomainGap,
     DoubtfulTranscript,
@@ -35,8 +29,14 @@ from hearing_analysis.insights import (
     find_duplicates,
     weak_groups,
 )
-from hearing_analysis.phones import CLASS_NAMES, count_phones
-from hearing_analysis.table import (
+from hearing_analysis.reports.clusters import Clustering, describe_clusters
+from hearing_analysis.reports.columns import Description, describe
+from hearing_analysis.reports.comparison import Comparison, compare_models
+from hearing_analysis.reports.descriptions import FIGURES, attenuation_frequency_hz
+from hearing_analysis.reports.figures import GroupFigures, overview
+from hearing_analysis.reports.groups import MAX_VALUES
+from hearing_analysis.reports.phones import CLASS_NAMES, count_phones
+from hearing_analysis.reports.table import (
     DURATION_COLUMN,
     REFERENCE_PROFILE,
     AnalysisTable,

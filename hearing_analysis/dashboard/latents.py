@@ -11,7 +11,7 @@ from hearing_analysis.latent_space import (
     METHODS,
     principal_components,
 )
-from hearing_analysis.table import AnalysisTable
+from hearing_analysis.reports.table import AnalysisTable
 
 N_COMPONENTS = 24  # in the page, a byte each
 NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}

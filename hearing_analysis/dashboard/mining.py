@@ -16,7 +16,7 @@ from hearing_analysis.dashboard.encoding import (
     encode_column,
 )
 from hearing_analysis.dashboard.results import read_result
-from hearing_analysis.table import AnalysisTable
+from hearing_analysis.reports.table import AnalysisTable
 from pipeline.errors import InputError, MissingPathError
 
 SUMMARY, CLIPS = "profiles.json", "clips.parquet"

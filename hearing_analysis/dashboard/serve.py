@@ -19,8 +19,8 @@ import numpy as np
 
 from hearing_analysis.dashboard.build import assemble_page, page_version
 from hearing_analysis.dashboard.content import page_content
+from hearing_analysis.reports.table import AnalysisTable, read_table
 from hearing_analysis.spectrogram import log_mel_dbfs, render_png
-from hearing_analysis.table import AnalysisTable, read_table
 from pipeline.audio import SAMPLING_RATE, load_mono
 from pipeline.corpus import Corpus, open_corpus
 from pipeline.errors import ClipError, InputError, MissingPathError

@@ -5,8 +5,8 @@ from itertools import combinations
 
 import numpy as np
 
-from hearing_analysis.statistics import energy_coefficient
-from hearing_analysis.table import AnalysisTable
+from hearing_analysis.reports.statistics import energy_coefficient
+from hearing_analysis.reports.table import AnalysisTable
 
 LARGEST_SAMPLE = 1000  # clips per profile, for every distance between two of them is needed
 

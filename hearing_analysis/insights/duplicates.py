@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rapidfuzz.distance import Indel
 
-from hearing_analysis.table import REFERENCE_PROFILE, AnalysisTable
+from hearing_analysis.reports.table import REFERENCE_PROFILE, AnalysisTable
 
 SIMILAR = 0.9  # normalised similarity of two sentences that count as near-duplicates
 SHORTEST = 15  # characters; of shorter sentences one letter makes another

@@ -13,9 +13,9 @@ from itertools import pairwise
 import numpy as np
 from scipy.stats import norm
 
-from hearing_analysis.groups import is_number, labels, metadata_columns
-from hearing_analysis.statistics import NORMAL_QUANTILE, benjamini_hochberg
-from hearing_analysis.table import AnalysisTable
+from hearing_analysis.reports.groups import is_number, labels, metadata_columns
+from hearing_analysis.reports.statistics import NORMAL_QUANTILE, benjamini_hochberg
+from hearing_analysis.reports.table import AnalysisTable
 
 N_PARTS = 5  # a number is cut into fifths
 SMALLEST_GROUP = 10  # clips

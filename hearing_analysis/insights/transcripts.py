@@ -6,7 +6,7 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from hearing_analysis.table import DURATION_COLUMN, REFERENCE_PROFILE, AnalysisTable
+from hearing_analysis.reports.table import DURATION_COLUMN, REFERENCE_PROFILE, AnalysisTable
 
 WRONG = 0.5  # character error rate from which a transcript is looked at
 BETTER = 0.3  # character error rate at which another transcript fits

@@ -30,7 +30,8 @@ from code_loader.inner_leap_binder.leapbinder_decorators import (
     tensorleap_model_loop,
 )
 
-from hearing_analysis import encoders, scores, words
+from hearing_analysis import encoders
+from hearing_analysis.recognition import scores, words
 from hearing_analysis.tensorleap import drawing, scoring
 from hearing_analysis.tensorleap.dataset import (
     CONFIG,

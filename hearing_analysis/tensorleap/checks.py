@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from hearing_analysis import encoders
 from hearing_analysis.metadata.bands import FLOOR_DBFS
-from hearing_analysis.recognisers import open_preprocessor
+from hearing_analysis.recognition.recognisers import open_preprocessor
 from hearing_analysis.samples import MAX_ID_LENGTH, SampleSet
 from hearing_analysis.tensorleap.offline import Batch, Platform
 from models.whisper import WhisperPreprocessor

@@ -30,8 +30,9 @@ from code_loader.inner_leap_binder.leapbinder_decorators import (
     tensorleap_load_model,
 )
 
-from hearing_analysis import encoders, losses, scores, words
-from hearing_analysis.recognisers import open_wav2vec2
+from hearing_analysis import encoders, losses
+from hearing_analysis.recognition import scores, words
+from hearing_analysis.recognition.recognisers import open_wav2vec2
 from hearing_analysis.tensorleap import drawing, scoring
 from hearing_analysis.tensorleap.dataset import (
     CONFIG,

@@ -29,7 +29,7 @@ from hearing_analysis.metadata import (
     profile_metadata,
     text_metadata,
 )
-from hearing_analysis.recognisers import check_mode, open_preprocessor
+from hearing_analysis.recognition.recognisers import check_mode, open_preprocessor
 from hearing_analysis.samples import SampleSet, open_samples
 from models.wav2vec2 import Wav2Vec2Preprocessor
 from pipeline.audio import SAMPLING_RATE

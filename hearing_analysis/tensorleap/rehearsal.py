@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from hearing_analysis.config import CONFIG_VARIABLE, AnalysisConfig
-from hearing_analysis.modes import pushed_file
 from hearing_analysis.tensorleap.bundle import REQUIREMENTS, place_config, unpacked_bundle
+from hearing_analysis.tensorleap.modes import pushed_file
 from hearing_analysis.tensorleap.trial import (
     ON_PLATFORM,
     Outcome,

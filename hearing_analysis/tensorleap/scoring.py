@@ -4,7 +4,7 @@ import numpy as np
 from code_loader.contract.enums import MetricDirection
 
 from hearing_analysis.metrics import INFORMATION
-from hearing_analysis.scores import ERRORS, HALLUCINATION, Scores
+from hearing_analysis.recognition.scores import ERRORS, HALLUCINATION, Scores
 
 UP, DOWN = MetricDirection.Upward, MetricDirection.Downward
 # What is better when there is more of it. Of a reference's length neither is, but one must be said.

@@ -32,7 +32,8 @@ from code_loader.inner_leap_binder.leapbinder_decorators import (
     tensorleap_load_model,
 )
 
-from hearing_analysis import encoders, losses, scores, visualizers, words
+from hearing_analysis import encoders, losses, visualizers
+from hearing_analysis.recognition import scores, words
 from hearing_analysis.tensorleap import drawing, scoring
 from hearing_analysis.tensorleap.dataset import (
     METADATA,

@@ -15,7 +15,7 @@ from code_loader.inner_leap_binder.leapbinder_decorators import (
 )
 
 from hearing_analysis import encoders
-from hearing_analysis.recognisers import open_whisper
+from hearing_analysis.recognition.recognisers import open_whisper
 from hearing_analysis.tensorleap import drawing
 from hearing_analysis.tensorleap.dataset import CONFIG
 from models.platform_graph import PlatformMode, can_make_graphs, platform_graph

@@ -18,8 +18,8 @@ from fuzzing import Parser, fuzz
 
 from hearing_analysis.clip_tables import open_clip_tables
 from hearing_analysis.config import ROOT
-from hearing_analysis.summary import summarize
-from hearing_analysis.table import read_table
+from hearing_analysis.reports.summary import summarize
+from hearing_analysis.reports.table import read_table
 from models.checkpoint import check_safetensors, open_session
 from pipeline.audio import encode_audio
 from pipeline.corpus import (

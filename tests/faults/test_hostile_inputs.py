@@ -20,10 +20,10 @@ import pytest
 import soundfile
 from fuzzing import Parser, fuzz
 
-from hearing_analysis.assertions import load_tests
 from hearing_analysis.clip_tables import open_clip_tables
 from hearing_analysis.config import ROOT
-from hearing_analysis.modes import set_values
+from hearing_analysis.reports.assertions import load_tests
+from hearing_analysis.tensorleap.modes import set_values
 from models.checkpoint import open_checkpoint
 from models.wav2vec2 import Wav2Vec2Preprocessor
 from models.whisper import WhisperPreprocessor

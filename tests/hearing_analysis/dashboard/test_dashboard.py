@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import hearing_analysis.dashboard
-from hearing_analysis.columns import describe
 from hearing_analysis.dashboard import build_dashboard
 from hearing_analysis.dashboard.alignment import word_operations
 from hearing_analysis.dashboard.build import SCRIPTS, inert_json, page_script
 from hearing_analysis.dashboard.clips import choose_clips
 from hearing_analysis.dashboard.encoding import encode_column
 from hearing_analysis.metrics import bootstrap_interval
+from hearing_analysis.reports.columns import describe
+from hearing_analysis.reports.table import read_table, read_tables
 from hearing_analysis.spectrogram import log_mel_dbfs, render_png
-from hearing_analysis.table import read_table, read_tables
 from pipeline.audio import SAMPLING_RATE
 from pipeline.errors import InputError, MissingPathError
 

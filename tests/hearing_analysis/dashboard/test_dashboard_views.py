@@ -14,7 +14,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from hearing_analysis.dashboard import build_dashboard
-from hearing_analysis.statistics import ratio_estimate
+from hearing_analysis.reports.statistics import ratio_estimate
 
 if TYPE_CHECKING:
     from conftest import Browser, Built, Row

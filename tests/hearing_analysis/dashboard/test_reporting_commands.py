@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from hearing_analysis.assertions import parse_condition
-from hearing_analysis.columns import describe, document
 from hearing_analysis.config import ROOT
 from hearing_analysis.evaluate import analysis_schema
 from hearing_analysis.insights import (
@@ -18,9 +16,11 @@ from hearing_analysis.insights import (
     find_duplicates,
     weak_groups,
 )
-from hearing_analysis.phones import count_phones, phones_of_word
-from hearing_analysis.statistics import ratio_estimate
-from hearing_analysis.table import read_table, read_tables
+from hearing_analysis.reports.assertions import parse_condition
+from hearing_analysis.reports.columns import describe, document
+from hearing_analysis.reports.phones import count_phones, phones_of_word
+from hearing_analysis.reports.statistics import ratio_estimate
+from hearing_analysis.reports.table import read_table, read_tables
 
 if TYPE_CHECKING:
     from conftest import Built, Outcome, Row

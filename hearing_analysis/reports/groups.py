@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hearing_analysis.metrics import COLUMNS as METRIC_COLUMNS
-from hearing_analysis.table import TEXT_COLUMNS, AnalysisTable
+from hearing_analysis.reports.table import TEXT_COLUMNS, AnalysisTable
 
 MAX_VALUES = 64  # a text column with more distinct values is free text
 # What names a sample, or is computed from how it was recognised, explains nothing.

@@ -8,7 +8,6 @@ from dataclasses import astuple, fields
 
 import numpy as np
 
-from hearing_analysis.hallucination import Hallucination, hallucination
 from hearing_analysis.metrics import (
     COUNTS,
     INFORMATION,
@@ -16,6 +15,7 @@ from hearing_analysis.metrics import (
     batch_character_errors,
     batch_word_errors,
 )
+from hearing_analysis.recognition.hallucination import Hallucination, hallucination
 from models.confidence import (
     TokenConfidences,
     ctc_confidences,

@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hearing_analysis import encoders, hallucination, scores
+from hearing_analysis import encoders
 from hearing_analysis.config import AnalysisConfig
 from hearing_analysis.losses import cross_entropy, ctc_loss
 from hearing_analysis.metrics import word_errors
-from hearing_analysis.recognisers import is_whisper, open_wav2vec2, open_whisper
+from hearing_analysis.recognition import hallucination, scores
+from hearing_analysis.recognition.recognisers import is_whisper, open_wav2vec2, open_whisper
+from hearing_analysis.recognition.words import ctc_words, whisper_words
 from hearing_analysis.visualizers import ConfidentWords
-from hearing_analysis.words import ctc_words, whisper_words
 from models.checkpoint import ONNX_FILE, open_session
 from models.confidence import whisper_confidences
 from models.whisper_decoding import (

@@ -10,11 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hearing_analysis.assertions import Outcome
-from hearing_analysis.comparison import Comparison
-from hearing_analysis.figures import GroupFigures, overview
-from hearing_analysis.statistics import Estimate, PairedDifference
-from hearing_analysis.table import AnalysisTable, read_table
+from hearing_analysis.reports.assertions import Outcome
+from hearing_analysis.reports.comparison import Comparison
+from hearing_analysis.reports.figures import GroupFigures, overview
+from hearing_analysis.reports.statistics import Estimate, PairedDifference
+from hearing_analysis.reports.table import AnalysisTable, read_table
 from pipeline.errors import InputError
 
 PLAIN_WIDTH = 100  # columns, where the output is not a terminal

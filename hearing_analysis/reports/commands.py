@@ -73,10 +73,10 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two models, or one before and after training, clip by clip."""
-    from hearing_analysis.comparison import compare_models, of_split
     from hearing_analysis.dashboard.build import build_dashboard
-    from hearing_analysis.summary import print_comparison
-    from hearing_analysis.table import read_tables
+    from hearing_analysis.reports.comparison import compare_models, of_split
+    from hearing_analysis.reports.summary import print_comparison
+    from hearing_analysis.reports.table import read_tables
 
     paths = [find_table(first), find_table(second)]
     found = of_split(compare_models(read_tables(paths)), split)
@@ -98,9 +98,9 @@ def tests(
     as_json: Json = False,
 ) -> None:
     """Test conditions such as "WER on hfloss < 0.4"; exit with status 1 if one fails."""
-    from hearing_analysis.assertions import load_tests, run_tests
-    from hearing_analysis.summary import print_tests
-    from hearing_analysis.table import read_table
+    from hearing_analysis.reports.assertions import load_tests, run_tests
+    from hearing_analysis.reports.summary import print_tests
+    from hearing_analysis.reports.table import read_table
 
     suite = load_tests(conditions)
     outcomes = run_tests(read_table(find_table(table or suite.table_path(conditions))), suite)
@@ -136,7 +136,7 @@ def figures(
     width: Annotated[float, typer.Option(min=30, help="Width of a column in mm.")] = 89.0,
 ) -> None:
     """Draw figures for papers: error rates, audiograms, map, metadata, words."""
-    from hearing_analysis.plots import draw_figures
+    from hearing_analysis.reports.plots import draw_figures
 
     for path in draw_figures(find_table(table), output, formats, split=split, width_mm=width):
         print(path)

@@ -5,10 +5,10 @@ from itertools import combinations
 
 import numpy as np
 
-from hearing_analysis.figures import ALL_SPLITS
 from hearing_analysis.metrics import UNITS
-from hearing_analysis.statistics import PairedDifference, paired_difference
-from hearing_analysis.table import AnalysisTable
+from hearing_analysis.reports.figures import ALL_SPLITS
+from hearing_analysis.reports.statistics import PairedDifference, paired_difference
+from hearing_analysis.reports.table import AnalysisTable
 from pipeline.errors import InputError
 
 

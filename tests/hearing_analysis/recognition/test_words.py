@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from fixtures import VOCABULARY, make_model
 
+from hearing_analysis.recognition.words import ctc_words
 from hearing_analysis.spectrogram import log_mel_dbfs
 from hearing_analysis.visualizers import (
     log_mel_heatmap,
     log_mel_picture,
     waveform_envelope,
 )
-from hearing_analysis.words import ctc_words
 from models.wav2vec2 import Wav2Vec2Preprocessor
 
 

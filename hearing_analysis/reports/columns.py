@@ -3,7 +3,7 @@
 The tooltips of the dashboard and ``docs/columns.md`` are made from the docstrings in
 `column_sections`, so there is one text and no copy:
 
-    python -m hearing_analysis.columns > docs/columns.md
+    python -m hearing_analysis.reports.columns > docs/columns.md
 """
 
 import inspect
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from hearing_analysis.column_sections import SECTIONS
+from hearing_analysis.reports.column_sections import SECTIONS
 
 PERCENT = "%"  # of a ratio that is shown in percent
 

@@ -25,10 +25,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hearing_analysis.groups import is_number
 from hearing_analysis.metrics import bootstrap_interval, corpus_error_rate
-from hearing_analysis.statistics import UNDEFINED, Estimate, ratio_estimate
-from hearing_analysis.table import AnalysisTable
+from hearing_analysis.reports.groups import is_number
+from hearing_analysis.reports.statistics import UNDEFINED, Estimate, ratio_estimate
+from hearing_analysis.reports.table import AnalysisTable
 from pipeline.errors import InputError
 from pipeline.yaml_files import read_yaml
 

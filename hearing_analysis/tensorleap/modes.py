@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from hearing_analysis.config import BUNDLED_CONFIG, MODES, ROOT, AnalysisConfig, parse_config
-from hearing_analysis.recognisers import WHISPER_MODES, check_mode
+from hearing_analysis.recognition.recognisers import WHISPER_MODES, check_mode
 from models.checkpoint import ONNX_FILE
 from models.platform_graph import platform_graph
 from pipeline.corpus import write_atomically

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hearing_analysis.groups import is_number, labels, metadata_columns
 from hearing_analysis.latent_space import silhouette, silhouettes
-from hearing_analysis.statistics import (
+from hearing_analysis.reports.groups import is_number, labels, metadata_columns
+from hearing_analysis.reports.statistics import (
     Estimate,
     mutual_information,
     proportion_difference,
@@ -14,7 +14,7 @@ from hearing_analysis.statistics import (
     ratio_estimate,
     standardized_difference,
 )
-from hearing_analysis.table import AnalysisTable
+from hearing_analysis.reports.table import AnalysisTable
 
 MAX_TRAITS = 6
 LARGEST_SAMPLE = 20_000  # rows that traits are measured on

@@ -31,7 +31,7 @@ def mode(
     leaves all else there as it is; makes the graph that is pushed for a Whisper.
     """
     from hearing_analysis.config import BUNDLED_CONFIG, ROOT
-    from hearing_analysis.modes import switch_mode
+    from hearing_analysis.tensorleap.modes import switch_mode
 
     switched = switch_mode(name, config or BUNDLED_CONFIG, model)
     file = switched.model_file
@@ -58,7 +58,7 @@ def check(
     check failed.
     """
     from hearing_analysis.config import config_path, load_config, parse_config
-    from hearing_analysis.modes import mode_values, set_values
+    from hearing_analysis.tensorleap.modes import mode_values, set_values
     from hearing_analysis.tensorleap.rehearsal import rehearse
 
     path = config or config_path()

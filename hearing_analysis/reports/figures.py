@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from hearing_analysis.metrics import COUNTS, UNITS, bootstrap_interval, corpus_error_rate
-from hearing_analysis.statistics import (
+from hearing_analysis.reports.statistics import (
     NO_DIFFERENCE,
     UNDEFINED,
     Estimate,
     PairedDifference,
     paired_difference,
 )
-from hearing_analysis.table import REFERENCE_PROFILE, AnalysisTable
+from hearing_analysis.reports.table import REFERENCE_PROFILE, AnalysisTable
 
 ALL_SPLITS = "all"
 LOSSES = ("ctc_loss", "cross_entropy")

@@ -5,7 +5,7 @@ import yaml
 from fixtures import make_model
 
 from hearing_analysis.config import BUNDLED_CONFIG, MODES, parse_config
-from hearing_analysis.modes import mode_values, set_values, switch_mode
+from hearing_analysis.tensorleap.modes import mode_values, set_values, switch_mode
 from pipeline.errors import InputError, MissingPathError
 
 TEXT = """\

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
-from hearing_analysis.hallucination import hallucination
 from hearing_analysis.losses import cross_entropy
 from hearing_analysis.metrics import ErrorCounts, word_errors
-from hearing_analysis.scores import (
+from hearing_analysis.recognition.hallucination import hallucination
+from hearing_analysis.recognition.scores import (
     HALLUCINATION,
     character_scores,
     ctc_confidence_scores,

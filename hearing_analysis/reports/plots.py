@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hearing_analysis.columns import describe
-from hearing_analysis.dashboard.descriptions import attenuation_frequency_hz
-from hearing_analysis.figures import GroupFigures, overview
-from hearing_analysis.phones import CLASS_NAMES, count_phones
-from hearing_analysis.statistics import Estimate, ratio_estimate
-from hearing_analysis.table import AnalysisTable, read_table
+from hearing_analysis.reports.columns import describe
+from hearing_analysis.reports.descriptions import attenuation_frequency_hz
+from hearing_analysis.reports.figures import GroupFigures, overview
+from hearing_analysis.reports.phones import CLASS_NAMES, count_phones
+from hearing_analysis.reports.statistics import Estimate, ratio_estimate
+from hearing_analysis.reports.table import AnalysisTable, read_table
 from pipeline.corpus import write_path
 from pipeline.errors import InputError
 

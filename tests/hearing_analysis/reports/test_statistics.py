@@ -12,7 +12,7 @@ from hearing_analysis.insights.slices import group_excess
 from hearing_analysis.insights.transcripts import robust_deviations
 from hearing_analysis.latent_space import assign_clusters, best_number, draw_map, silhouettes
 from hearing_analysis.metrics import bootstrap_interval, corpus_error_rate, word_errors
-from hearing_analysis.statistics import (
+from hearing_analysis.reports.statistics import (
     benjamini_hochberg,
     energy_coefficient,
     mutual_information,

@@ -1,0 +1,1 @@
+"""What an analysis says: its table read, counted, compared, tested and drawn."""
