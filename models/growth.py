@@ -1,8 +1,8 @@
 """A larger wav2vec2 that starts with what a smaller one knows.
 
 Feed-forward layers are widened by units that say nothing yet (Chen et al. 2016, Net2Net, arXiv
-1511.05641), and layers are added on top that change next to nothing: the new network transcribes
-as the old one does, and learns from there.
+1511.05641), and layers are added on top that change nothing: the new network says what the old one
+does, and learns from there.
 """
 
 from typing import cast
@@ -31,10 +31,14 @@ def grow(model: Wav2Vec2ForCTC, smaller: Wav2Vec2ForCTC) -> None:
             raise InputError(f"the architecture has no {name}, which the checkpoint has")
         with torch.no_grad():
             target[name].copy_(_fit(name, weights, target[name]))
-    first_new = len(smaller.wav2vec2.encoder.layers)
-    below = smaller.wav2vec2.encoder.layers[-1].final_layer_norm
-    for layer in list(model.wav2vec2.encoder.layers)[first_new:]:
-        _say_nothing(cast(Wav2Vec2EncoderLayer, layer), cast(nn.LayerNorm, below))
+    top = len(smaller.wav2vec2.encoder.layers) - 1
+    layers = cast(list[Wav2Vec2EncoderLayer], list(model.wav2vec2.encoder.layers)[top:])
+    for layer in layers[1:]:
+        for branch in (layer.attention.out_proj, layer.feed_forward.output_dense):
+            nn.init.zeros_(branch.weight)
+            nn.init.zeros_(branch.bias)
+    if not model.config.do_stable_layer_norm:
+        _move_up([layer.final_layer_norm for layer in layers])
 
 
 def _fit(name: str, weights: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -56,18 +60,16 @@ def _fit(name: str, weights: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     return widened
 
 
-def _say_nothing(layer: Wav2Vec2EncoderLayer, below: nn.LayerNorm) -> None:
-    """Make a layer whose two branches are silent and whose norms undo themselves.
+def _move_up(norms: list[nn.LayerNorm]) -> None:
+    """Give gain and bias of the lowest norm to the highest.
 
-    What comes in has been normalised by ``below``, with its gain and bias; normalised again it has
-    zero mean and unit variance over the channels, which the layer's own norms take back on average.
+    Between layers whose branches are silent what the lowest one has normalised then stays as it
+    is, since normalising it again changes nothing, until the highest gives it gain and bias.
     """
-    for branch in (layer.attention.out_proj, layer.feed_forward.output_dense):
-        nn.init.zeros_(branch.weight)
-        nn.init.zeros_(branch.bias)
-    gain, bias = below.weight.detach(), below.bias.detach()
-    mean = bias.mean()
-    variance = gain.square().mean() + (bias - mean).square().mean()
-    for norm in (layer.layer_norm, layer.final_layer_norm):
-        nn.init.constant_(norm.weight, float(variance.sqrt()))
-        nn.init.constant_(norm.bias, float(mean))
+    gain, bias = norms[0].weight.detach().clone(), norms[0].bias.detach().clone()
+    for norm in norms:
+        nn.init.ones_(norm.weight)
+        nn.init.zeros_(norm.bias)
+    with torch.no_grad():
+        norms[-1].weight.copy_(gain)
+        norms[-1].bias.copy_(bias)

@@ -11,20 +11,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Before anything imports code-loader, which would otherwise look for the network.
 os.environ.setdefault("TL_DISABLE_ANALYTICS", "true")
 
-# Folders whose tests share what is costly to make: a cluster, a browser. The tests of a file stay
-# together anywhere else, but for these, which share nothing.
-SHARING_FOLDERS = ("pipeline/launch", "hearing_analysis/dashboard")
-INDEPENDENT_FILES = ("faults/test_faults.py",)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell pytest-xdist which tests belong in one process (``--dist loadgroup``)."""
-    for item in items:
-        file = item.path.relative_to(Path(__file__).parent).as_posix()
-        folder = next((name for name in SHARING_FOLDERS if file.startswith(name)), None)
-        if file not in INDEPENDENT_FILES:
-            item.add_marker(pytest.mark.xdist_group(folder or file))
-
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
