@@ -55,7 +55,7 @@ def main() -> None:
     known = {path.stem for path in scripts}
     if unknown := set(arguments.names) - known:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    kept = {} if not arguments.names else read_results(arguments.output / "report.json", known)
+    kept = read_results(arguments.output / "report.json", known) if arguments.names else {}
     for script in scripts:
         if not arguments.names or script.stem in arguments.names:
             print(f"{script.stem} …", file=sys.stderr, flush=True)
@@ -125,8 +125,8 @@ def as_markdown(machine: dict[str, str], results: list[Result]) -> str:
     parts = [
         "# Benchmarks\n",
         "Made by `make bench`; every figure was measured in one run, ours and the peer's way side "
-        f"by side. {about['date']}, {machine['machine']}, Python {machine['python']}.\n",
-        "| benchmark | result | wall | CPU | peak memory |\n|---|---|---|---|---|",
+        f"by side. {machine['machine']}, Python {machine['python']}.\n",
+        "| benchmark | result | wall | CPU | peak memory | date |\n|---|---|---|---|---|---|",
     ]
     for result in results:
         outcome = {0: "", SKIPPED: "skipped"}.get(result.status, f"failed ({result.status})")

@@ -13,17 +13,14 @@ Ends with status 1 if a package is affected. An advisory is read as the schema s
 import argparse
 import json
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
-
-ROOT = Path(__file__).resolve().parents[1]
+from platform_requirements import ROOT, canonical, locked_versions
 
 
 @dataclass(frozen=True)
@@ -66,12 +63,6 @@ def main() -> None:
     sys.exit(1 if findings else 0)
 
 
-def locked_versions(lock: Path) -> dict[str, str]:
-    """Version of every package that ``poetry.lock`` names."""
-    packages = tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
-    return {canonicalize_name(package["name"]): package["version"] for package in packages}
-
-
 def read_advisory(path: Path, locked: dict[str, str]) -> Iterator[dict[str, Any]]:
     """The advisory of a file, if it stands and is about a package that is locked."""
     text = path.read_text(encoding="utf-8")
@@ -87,14 +78,14 @@ def affected(advisory: dict[str, Any], locked: dict[str, str]) -> Iterator[dict[
     """Parts of an advisory that are about locked packages."""
     for part in advisory.get("affected", []):
         package = part.get("package", {})
-        if package.get("ecosystem") == "PyPI" and canonicalize_name(package["name"]) in locked:
+        if package.get("ecosystem") == "PyPI" and canonical(package["name"]) in locked:
             yield part
 
 
 def judge(advisory: dict[str, Any], locked: dict[str, str]) -> Iterator[Finding]:
     """What an advisory says of the locked versions."""
     for part in affected(advisory, locked):
-        name = canonicalize_name(part["package"]["name"])
+        name = canonical(part["package"]["name"])
         if is_affected(locked[name], part):
             summary = advisory.get("summary") or " ".join(advisory.get("details", "").split())
             yield Finding(name, locked[name], str(advisory["id"]), summary[:120])

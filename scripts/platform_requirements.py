@@ -37,14 +37,19 @@ def main() -> None:
 def requirements(root: Path = ROOT) -> str:
     """Text of the file, for the ``pyproject.toml`` and ``poetry.lock`` in a folder."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    locked = tomllib.loads((root / "poetry.lock").read_text(encoding="utf-8"))["package"]
-    versions = {_canonical(package["name"]): package["version"] for package in locked}
-    names = sorted(_canonical(line) for line in project["dependencies"])
+    versions = locked_versions(root / "poetry.lock")
+    names = sorted(canonical(line) for line in project["dependencies"])
     lines = [f"{name}=={versions[name]}\n" for name in names if name not in PROVIDED]
     return HEADER + "".join(lines)
 
 
-def _canonical(requirement: str) -> str:
+def locked_versions(lock: Path) -> dict[str, str]:
+    """Version of every package that ``poetry.lock`` names."""
+    packages = tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
+    return {canonical(package["name"]): package["version"] for package in packages}
+
+
+def canonical(requirement: str) -> str:
     """Name of a requirement as package indexes compare it: ``Foo_Bar[x] (>=1)`` is ``foo-bar``."""
     name = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
     if name is None:
