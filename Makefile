@@ -25,7 +25,7 @@ lint: .venv/installed
 	$(RUN) mypy
 	$(RUN) lint-imports
 
-bench: .venv/installed
+bench: demo
 	$(RUN) python benchmarks/report.py
 
 docs: .venv/installed

@@ -60,7 +60,12 @@ def main() -> None:
     ids = samples.ids[: options.clips]
     for sample_id in ids:  # the files are in the page cache for both sides
         samples.audio_bytes(sample_id)
-    compare("metadata", samples, ids, our_metadata, older_metadata, options.repeats)
+    compare(
+        "metadata",
+        *(samples, ids, our_metadata),
+        lambda s, i: older_metadata(s.waveform(i), s.sentence(i)),
+        options.repeats,
+    )
     compare(
         "input",
         *(samples, ids),
@@ -148,9 +153,8 @@ def our_metadata(samples: SampleSet, sample_id: str) -> dict[str, Any]:
     )
 
 
-def older_metadata(samples: SampleSet, sample_id: str) -> dict[str, Any]:
+def older_metadata(waveform: np.ndarray, sentence: str) -> dict[str, Any]:
     """Spectral features, counts and readability as in the older integration."""
-    waveform, sentence = samples.waveform(sample_id), samples.sentence(sample_id)
     feature, rate = librosa.feature, SAMPLING_RATE
     described = {
         "spectral_flatness": feature.spectral_flatness(y=waveform),

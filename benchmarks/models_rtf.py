@@ -1,10 +1,10 @@
 """Real-time factor of the shipped recognisers: ONNX Runtime beside torch, at batch 1 and 16.
 
 Both transcribe the same clips of the shipped corpus in one run, on the same threads, in turns; CPU
-seconds per second of speech, since they are steadier than a clock, the best of the repeats. Torch
-is transformers as it comes: eager mode, a Whisper with ``generate``. Preprocessing and reading the
-text are not counted. A Whisper is decoded by its step graphs and, in brackets, by the one graph
-that the platform takes, which hears the clip anew at every step.
+seconds per second of speech, since they are steadier than a clock. Torch is transformers as it
+comes: eager mode, a Whisper with ``generate``. Preprocessing and reading the text are not counted.
+A Whisper is decoded by its step graphs and, in brackets, by the one graph that the platform takes,
+which hears the clip anew at every step.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.num_threads)
     transformers.logging.set_verbosity_error()
-    print(f"{arguments.num_threads} threads; CPU seconds per second of speech, and torch / ONNX")
+    print(f"{arguments.num_threads} threads; CPU seconds per second of speech")
     for folder in arguments.folders:
         if not (folder / "model.safetensors").is_file():
             print(f"{folder.name}: not there")
@@ -49,19 +49,23 @@ def main() -> None:
 def compare(folder: Path, batch: int, num_threads: int, repeats: int) -> None:
     """Print a line for one model and batch size."""
     ways, inputs, seconds = make(folder, batch, num_threads)
-    best = dict.fromkeys(ways, np.inf)
     for way in ways.values():
         way(inputs)
-    for _ in range(repeats):
-        for name, way in ways.items():
+    taken = np.zeros((repeats, len(ways)))
+    for repeat in taken:
+        for column, way in enumerate(ways.values()):
             start = time.process_time()
             way(inputs)
-            best[name] = min(best[name], time.process_time() - start)
-    factors = {name: value / seconds for name, value in best.items()}
+            repeat[column] = time.process_time() - start
+    factors = dict(zip(ways, np.median(taken, axis=0) / seconds, strict=True))
+    names = list(ways)
+    ratios = taken[:, names.index("torch")] / taken[:, names.index("onnx")]
+    low, median, high = np.quantile(ratios, [0, 0.5, 1])
     whole = f" (one graph {factors['whole']:.4f})" if "whole" in factors else ""
     print(
         f"{folder.name}, batch {batch:2}: ONNX {factors['onnx']:.4f}{whole}, "
-        f"torch {factors['torch']:.4f}, ratio {factors['torch'] / factors['onnx']:.1f}"
+        f"torch {factors['torch']:.4f}, {median:.1f} times less "
+        f"({low:.1f} to {high:.1f} over {repeats} repeats)"
     )
 
 

@@ -45,6 +45,8 @@ from pipeline.sse.transcribe import aligned_segments, read_alignment, repeated, 
 from pipeline.sse.vad import VadSettings, write_vads
 
 SPLITS = ("train", "dev", "test")
+SKIPPED = 77
+ROOT = Path(__file__).parents[1]
 PHONES = (3, 8)  # in an n-gram
 SHORTEST_SECONDS = 0.2
 MOST_SEGMENTS = 6000
@@ -68,8 +70,8 @@ class Plan:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("work", type=Path)
+    parser.add_argument("corpus", type=Path, nargs="?", default=ROOT / "data/words")
+    parser.add_argument("work", type=Path, nargs="?", default=ROOT / "data/words-table")
     parser.add_argument("--frames", choices=("logmel", "encoder"), default="logmel")
     parser.add_argument("--normalize", default="level")
     parser.add_argument("--layer", type=int, default=3)
@@ -88,6 +90,11 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="Folder with clips/ and manifest.tsv.")
     parser.add_argument("-j", "--num-workers", type=int, default=2)
     arguments = parser.parse_args()
+    if not arguments.corpus.is_dir():
+        print(
+            f"skipped: {arguments.corpus} is not there; examples/mini-corpus/alignments.py makes it"
+        )
+        raise SystemExit(SKIPPED)
 
     encoder = {"checkpoint": "models/mini-wav2vec2", "layer": arguments.layer}
     source = (

@@ -28,20 +28,21 @@ WAYS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stage", choices=WAYS, default="mask")
+    parser.add_argument("--stage", choices=WAYS, nargs="+", default=list(WAYS))
     parser.add_argument("--clips", type=int, nargs="+", default=[1_000, 10_000, 50_000])
     arguments = parser.parse_args()
     noise = 0.1 * np.random.default_rng(0).standard_normal((50, 8_000)).astype(np.float32)
     sounds = [encode_audio(clip) for clip in noise]
-    for n_clips in arguments.clips:
-        with tempfile.TemporaryDirectory() as folder:
-            source = write_corpus(Path(folder) / "speech", sounds, n_clips)
-            seconds, own, mapped = watch(WAYS[arguments.stage](source))
-        print(
-            f"{arguments.stage}, {n_clips:,} clips: peak {own / 1e6:.0f} MB, and "
-            f"{mapped / 1e6:.0f} MB mapped; {seconds:.0f} s, {n_clips / seconds:.0f} clips/s",
-            flush=True,
-        )
+    for stage in arguments.stage:
+        for n_clips in arguments.clips:
+            with tempfile.TemporaryDirectory() as folder:
+                source = write_corpus(Path(folder) / "speech", sounds, n_clips)
+                seconds, own, mapped = watch(WAYS[stage](source))
+            print(
+                f"{stage}, {n_clips:,} clips: peak {own / 1e6:.0f} MB, and "
+                f"{mapped / 1e6:.0f} MB mapped; {seconds:.0f} s, {n_clips / seconds:.0f} clips/s",
+                flush=True,
+            )
 
 
 def watch(arguments: list[str]) -> tuple[float, int, int]:

@@ -131,11 +131,21 @@ def encode_audio(
     """
     suffix, subtype = AUDIO_FORMATS[audio_format]
     buffer = io.BytesIO()
+    if audio_format == "wav32":
+        import scipy.io.wavfile  # half a second, which few runs need
+
+        # libsndfile notes the time of writing in the header: no two runs would give the same bytes.
+        scipy.io.wavfile.write(buffer, sampling_rate, np.asarray(waveform, np.float32))
+        return buffer.getvalue()
     # Integers that numpy rounds are the ones libsndfile would round, in less time.
     samples = to_integers(waveform, 24) if audio_format == "flac24" else waveform
-    level = FLAC_LEVEL if suffix == "flac" else None
     soundfile.write(
-        buffer, samples, sampling_rate, subtype, format=suffix.upper(), compression_level=level
+        buffer,
+        samples,
+        sampling_rate,
+        subtype,
+        format=suffix.upper(),
+        compression_level=FLAC_LEVEL,
     )
     return buffer.getvalue()
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 from pathlib import Path
 
 import librosa
@@ -111,8 +112,16 @@ def test_beyond_full_scale_is_clipped_and_never_wraps_around():
     np.testing.assert_array_equal(decoded, np.float32([highest, highest, highest, -1, -1]))
 
 
-def test_the_same_samples_make_the_same_bytes():
-    assert encode_audio(noise(0.1)) == encode_audio(noise(0.1))
+@pytest.mark.parametrize("audio_format", ["flac24", "flac16", "wav32"])
+def test_the_same_samples_make_the_same_bytes_at_any_time(audio_format):
+    first = encode_audio(noise(0.1), audio_format=audio_format)
+    time.sleep(1.1)  # what a header says of the time, it says in seconds
+    assert encode_audio(noise(0.1), audio_format=audio_format) == first
+
+
+def test_float_samples_come_back_exactly_beyond_full_scale_too():
+    samples = np.float32([0.1, -1e-30, 3.0, -100.0])
+    np.testing.assert_array_equal(load_mono(encode_audio(samples, audio_format="wav32")), samples)
 
 
 def test_samples_are_rounded_as_libsndfile_rounds_them():
