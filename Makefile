@@ -16,7 +16,7 @@ demo: .venv/installed
 	$(RUN) pipeline run conf/demo.yaml
 
 test: lint
-	$(RUN) pytest -n auto --maxprocesses 4
+	$(RUN) pytest -n 3
 	$(RUN) test
 
 lint: .venv/installed

@@ -44,15 +44,16 @@ for _ in sys.stdin:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer-python", default=sys.executable, help="with pyclarity installed")
+    parser.add_argument(
+        "--peer-python",
+        default=os.environ.get("CLARITY_PYTHON", sys.executable),
+        help="interpreter that has pyclarity [env var: CLARITY_PYTHON]",
+    )
     parser.add_argument("--repeats", type=int, default=7)
     asked = parser.parse_args()
     peer = subprocess.run([asked.peer_python, "-c", "import clarity"], stderr=subprocess.DEVNULL)
     if peer.returncode:
-        print(
-            f"{asked.peer_python} has no pyclarity, so there is nothing to compare with; "
-            "name an interpreter that has with --peer-python"
-        )
+        print("pyclarity is not installed, so there is nothing to compare with; see --peer-python")
     for profile in PROFILES:
         if peer.returncode:
             alone(profile, 44_100, asked.repeats)

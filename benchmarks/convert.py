@@ -111,17 +111,17 @@ def report(path: Path, python: str) -> float:
     results = [line for line in finished.stdout.splitlines() if line.startswith("RESULT")]
     if not results:
         last = (finished.stderr.strip().splitlines() or ["no output"])[-1]
-        print(f"{path}: not converted: {last}")
+        print(f"{path.name}: not converted: {last}")
         return float("inf")
     result = json.loads(results[0].removeprefix("RESULT"))
     for name, difference in result["differences"].items():
         print(
-            f"{path} {name}: largest difference {difference:.1e}, saved and loaded again "
-            f"{result['reloaded'][name]:.1e} ({result['layers']} layers, "
+            f"{path.parent.name}/{path.name} {name}: largest difference {difference:.1e}, "
+            f"saved and loaded again {result['reloaded'][name]:.1e} ({result['layers']} layers, "
             f"TensorFlow {result['tensorflow']})"
         )
     if result["error"]:
-        print(f"{path}: {result['error']}")
+        print(f"{path.name}: {result['error']}")
         return float("inf")
     return max(*result["differences"].values(), *result["reloaded"].values())
 

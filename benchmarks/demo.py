@@ -31,7 +31,7 @@ TABLES = {"train": "train", "validation": "dev", "test": "test"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=120)
+    parser.add_argument("--clips", type=int, default=420)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peer", type=Path, help="Only the pilot's way, in this folder.")
     arguments = parser.parse_args()

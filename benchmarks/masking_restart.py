@@ -24,7 +24,7 @@ VARY = ("timing.json", ".lock")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=11_000)
+    parser.add_argument("--clips", type=int, default=22_000)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     arguments = parser.parse_args()
     rng, moments = np.random.default_rng(0), random.Random(arguments.seed)
@@ -40,7 +40,7 @@ def main() -> None:
         subprocess.run(command(source, "four", 4), check=True)
         print(f"4 workers: same bytes: {digest(source, 'four') == digest(source, 'one')}")
         interrupted = sum(
-            killed(command(source, "killed", 2), moments.uniform(0.1, 0.5) * seconds)
+            killed(command(source, "killed", 2), moments.uniform(0.05, 0.15) * seconds)
             for _ in range(KILLS)
         )
         subprocess.run(command(source, "killed", 2), check=True)

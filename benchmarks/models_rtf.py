@@ -8,6 +8,7 @@ which hears the clip anew at every step.
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 import transformers
 
 from models.checkpoint import open_checkpoint, open_session
+from models.export.command import export_onnx
 from models.export.networks import load_network
 from models.speech import spoken_clips
 from models.wav2vec2 import Wav2Vec2Preprocessor
@@ -42,13 +44,23 @@ def main() -> None:
         if not (folder / "model.safetensors").is_file():
             print(f"{folder.name}: not there")
             continue
-        for batch in BATCHES:
-            compare(folder, batch, arguments.num_threads, arguments.repeats)
+        with tempfile.TemporaryDirectory() as steps:
+            stepwise = folder
+            if open_checkpoint(folder).family == "whisper" and not has_steps(folder):
+                stepwise = Path(steps)
+                export_onnx(folder, stepwise)
+            for batch in BATCHES:
+                compare(folder, stepwise, batch, arguments.num_threads, arguments.repeats)
 
 
-def compare(folder: Path, batch: int, num_threads: int, repeats: int) -> None:
+def has_steps(folder: Path) -> bool:
+    """Whether a Whisper was exported with the graphs that keep what they have heard."""
+    return (folder / "decoder.onnx").is_file()
+
+
+def compare(folder: Path, stepwise: Path, batch: int, num_threads: int, repeats: int) -> None:
     """Print a line for one model and batch size."""
-    ways, inputs, seconds = make(folder, batch, num_threads)
+    ways, inputs, seconds = make(folder, stepwise, batch, num_threads)
     for way in ways.values():
         way(inputs)
     taken = np.zeros((repeats, len(ways)))
@@ -70,7 +82,7 @@ def compare(folder: Path, batch: int, num_threads: int, repeats: int) -> None:
 
 
 def make(
-    folder: Path, batch: int, num_threads: int
+    folder: Path, stepwise: Path, batch: int, num_threads: int
 ) -> tuple[dict[str, Transcriber], np.ndarray, float]:
     """Ways to transcribe a batch, what they are given, and seconds of speech in it."""
     checkpoint = open_checkpoint(folder)
@@ -79,7 +91,7 @@ def make(
     if checkpoint.family == "whisper":
         preprocessor = WhisperPreprocessor.from_folder(folder)
         inputs = preprocessor.input_features([clip.waveform for clip in clips])
-        steps = open_network(folder, preprocessor, num_threads=num_threads)
+        steps = open_network(stepwise, preprocessor, num_threads=num_threads)
         session = open_session(folder, num_threads=num_threads)
         whole = WholeGraph(session, preprocessor.end_id)
 

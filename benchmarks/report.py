@@ -22,11 +22,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # Modules that the benchmarks share.
 SHARED = {"report", "pairs", "corpora"}
-SKIPPED = (
-    77  # the status by which a benchmark says that its peer is not installed, as automake has it
-)
+# The status by which a benchmark says that its peer is not installed, as automake has it.
+SKIPPED = 77
+MOST_RATIOS = 6  # in a cell of the table
 RATIO = re.compile(
-    r"(?P<ratio>\d[\d,.]*) times (?P<kind>as fast|less)"
+    r"(?P<ratio>\d[\d,.]*) times (?P<kind>as fast|as many|less)"
     r"(?: \((?P<low>\d[\d,.]*) to (?P<high>\d[\d,.]*) over (?P<repeats>\d+) repeats\))?"
 )
 
@@ -71,7 +71,10 @@ def read_results(path: Path, known: set[str]) -> dict[str, Result]:
     report = json.loads(path.read_text()) if path.is_file() else {}
     if {key: report.get(key) for key in about()} != about():
         return {}
-    results = [Result(**fields) for fields in report["benchmarks"]]
+    results = [
+        Result(**{**fields, "ratios": ratios_in(fields["lines"])})
+        for fields in report["benchmarks"]
+    ]
     return {result.name: result for result in results if result.name in known}
 
 
@@ -106,12 +109,17 @@ def measure(script: Path) -> Result:
         title_of(script),
         run.returncode,
         lines,
-        [match.groupdict() for line in lines for match in RATIO.finditer(line)],
+        ratios_in(lines),
         round(seconds, 1),
         round(used.ru_utime + used.ru_stime, 1),
         round(used.ru_maxrss / 1024, 0),
         time.strftime("%Y-%m-%d"),
     )
+
+
+def ratios_in(lines: list[str]) -> list[dict[str, str | None]]:
+    """Ratios that the lines tell, with their spread where they tell it."""
+    return [match.groupdict() for line in lines for match in RATIO.finditer(line)]
 
 
 def title_of(script: Path) -> str:
@@ -130,22 +138,33 @@ def as_markdown(machine: dict[str, str], results: list[Result]) -> str:
     ]
     for result in results:
         outcome = {0: "", SKIPPED: "skipped"}.get(result.status, f"failed ({result.status})")
-        ratios = "; ".join(describe(ratio) for ratio in result.ratios)
-        parts.append(
-            f"| [{result.name}](#{result.name}) | {outcome or ratios or 'see below'} | "
-            f"{result.seconds:.0f} s | {result.cpu_seconds:.0f} s | {result.peak_mb:,.0f} MB | "
-            f"{result.date} |"
+        cells = (
+            f"[{result.name}](#{result.name})",
+            outcome or describe(result.ratios) or "see below",
+            f"{result.seconds:.0f} s",
+            f"{result.cpu_seconds:.0f} s",
+            f"{result.peak_mb:,.0f} MB",
+            result.date,
         )
+        parts.append(f"| {' | '.join(cells)} |")
     for result in results:
         lines = "\n".join(result.lines)
         parts.append(f"\n## {result.name}\n\n{result.title}\n\n```text\n{lines}\n```")
     return "\n".join(parts) + "\n"
 
 
-def describe(ratio: dict[str, str | None]) -> str:
-    """One ratio, with its spread where it was given."""
-    spread = f" ({ratio['low']}–{ratio['high']})" if ratio["low"] else ""
-    return f"{ratio['ratio']}×{spread}"
+def describe(ratios: list[dict[str, str | None]]) -> str:
+    """Ratios, each with its spread where it was given; of many, the least and the greatest."""
+    said = [
+        f"{ratio['ratio']}×" + (f" ({ratio['low']}–{ratio['high']})" if ratio["low"] else "")
+        for ratio in ratios
+    ]
+    if len(said) <= MOST_RATIOS:
+        return "; ".join(said)
+    ends = sorted(
+        (float((ratio["ratio"] or "").replace(",", "")), n) for n, ratio in enumerate(ratios)
+    )
+    return f"{len(said)} ratios from {said[ends[0][1]]} to {said[ends[-1][1]]}"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from outputs import digests, files, temporary_files
 
 from hearing_analysis.config import ROOT
 
-N_FAULTS = int(os.environ.get("FAULTS", "100"))
+N_FAULTS = int(os.environ.get("FAULTS", "200"))
 CLIPS = 3  # of each of three splits
 PASSING_OF_TRAINING = ("training.json", "logs/*", "checkpoints/*", "checkpoint.pt", "log.json")
 RELEASE = ROOT / "examples/mini-corpus/cv-corpus-1.0-2026-11-21"
