@@ -26,7 +26,7 @@ SHARED = {"report", "pairs", "corpora"}
 SKIPPED = 77
 MOST_RATIOS = 6  # in a cell of the table
 RATIO = re.compile(
-    r"(?P<ratio>\d[\d,.]*) times (?P<kind>as fast|as many|less)"
+    r"(?P<ratio>\d[\d,.]*) times (?P<kind>as fast|as many(?= \()|less)"
     r"(?: \((?P<low>\d[\d,.]*) to (?P<high>\d[\d,.]*) over (?P<repeats>\d+) repeats\))?"
 )
 

@@ -91,9 +91,7 @@ def main() -> None:
     parser.add_argument("-j", "--num-workers", type=int, default=2)
     arguments = parser.parse_args()
     if not arguments.corpus.is_dir():
-        print(
-            f"skipped: {arguments.corpus} is not there; examples/mini-corpus/alignments.py makes it"
-        )
+        print(f"skipped: no {arguments.corpus.name}; examples/mini-corpus/alignments.py makes them")
         raise SystemExit(SKIPPED)
 
     encoder = {"checkpoint": "models/mini-wav2vec2", "layer": arguments.layer}
