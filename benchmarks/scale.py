@@ -10,6 +10,7 @@ learned from the train split, and all other steps take all.
 import argparse
 import contextlib
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -80,7 +81,7 @@ class Measured:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, nargs="+", default=[200, 800])
+    parser.add_argument("--clips", type=int, nargs="+", default=[200, 800, 3_200])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="Where to work [default: a temporary folder].")
     parser.add_argument("--json", type=Path, help="Add the figures to this file.")
@@ -197,19 +198,23 @@ def as_row(m: Measured) -> str:
 
 
 def growth(measured: list[Measured]) -> str:
-    """CPU, memory and disk of the largest corpus over those of the smallest, step by step."""
+    """What a further clip of the corpus costs between one size and the next, and memory in all."""
     sizes = sorted({m.clips for m in measured})
     if len(sizes) < 2:
         return ""
     of = {(m.step, m.clips): m for m in measured}
-    lines = [f"from {sizes[0]:,} to {sizes[-1]:,} clips, {sizes[-1] / sizes[0]:g} times as many:"]
+    names = ", ".join(f"{size:,}" for size in sizes)
+    lines = [f"a further clip of the corpus, between {names} (equal where growth is linear):"]
     for step, *_ in STEPS:
-        small, large = of[step, sizes[0]], of[step, sizes[-1]]
-        disk = f"{large.disk_mb / small.disk_mb:.1f}" if small.disk_mb else "no"
-        lines.append(
-            f"{step}: {large.cpu_seconds / small.cpu_seconds:.1f} times the CPU, {disk} times the "
-            f"disk, {large.peak_mb - small.peak_mb:+.0f} MB"
-        )
+        steps = [of[step, size] for size in sizes]
+        pairs = list(itertools.pairwise(steps))
+        more = [large.clips - small.clips for small, large in pairs]
+        cpu = [large.cpu_seconds - small.cpu_seconds for small, large in pairs]
+        disk = [large.disk_mb - small.disk_mb for small, large in pairs]
+        cpu_ms = ", ".join(f"{1e3 * c / n:.1f}" for c, n in zip(cpu, more, strict=True))
+        disk_kb = ", ".join(f"{1e3 * d / n:.0f}" for d, n in zip(disk, more, strict=True))
+        memory = steps[-1].peak_mb - steps[0].peak_mb
+        lines.append(f"{step}: {cpu_ms} ms of CPU, {disk_kb} kB; {memory:+.0f} MB in all")
     return "\n".join(lines)
 
 
