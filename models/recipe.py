@@ -169,7 +169,7 @@ def _is_whole(checkpoint: Path) -> bool:
     """The trainer's state is what transformers writes last."""
     try:
         json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return True
 

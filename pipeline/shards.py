@@ -179,7 +179,7 @@ def _offsets(lengths: Sequence[int] | np.ndarray) -> pa.Array:
 def _is_whole(shard: Path, record: Path) -> bool:
     try:
         return bool(json.loads(record.read_bytes())["bytes"] == shard.stat().st_size)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, RecursionError, KeyError, TypeError):
         return False
 
 

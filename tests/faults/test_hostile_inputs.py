@@ -281,3 +281,10 @@ PARSERS: dict[str, Callable[[], Parser]] = {
 @pytest.mark.parametrize("name", PARSERS)
 def test_spoilt_input_is_read_or_refused_in_one_sentence(name: str, tmp_path: Path) -> None:
     fuzz(name.removeprefix("./"), PARSERS[name](), tmp_path)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"event": '])
+def test_a_line_nested_too_deeply_is_passed_over_like_one_that_was_cut(tmp_path, opening):
+    events = tmp_path / "events.jsonl"
+    events.write_text('{"event": "begun", "at": 1}\n' + 200_000 * opening + "\n")
+    assert read_lines(events) == [{"event": "begun", "at": 1}]
