@@ -22,6 +22,7 @@ from pipeline.shards import Quarantined
 
 SPEAKERS = "SPEAKERS.TXT"
 LOCALE = "en"
+LONGEST_ID = 200  # bytes; file systems take names of 255
 SUFFIXES = (".flac", ".wav")
 # In the words of Common Voice, so that corpora can be compared by it.
 GENDERS = {"F": "female_feminine", "M": "male_masculine"}
@@ -146,6 +147,8 @@ class LibriSpeech:
         expected = f"{folder.parent.name}-{folder.name}-"
         if not plain_name(clip_id).startswith(expected):
             raise ClipError(f"{clip_id!r} does not begin with {expected!r}, as its folders do")
+        if len(clip_id.encode(errors="replace")) > LONGEST_ID:
+            raise ClipError(f"{clip_id[:80]!r}… is too long to name a file")
         sound = folder / f"{clip_id}{SUFFIXES[0]}"
         for suffix in SUFFIXES[1:]:
             if not sound.exists() and (folder / f"{clip_id}{suffix}").exists():

@@ -244,7 +244,8 @@ def _named(manifest: Manifest, content: bytes) -> dict[str, Any]:
     """Fields of a row by our names."""
     roles = _roles(manifest)
     row = {roles.get(name, name): value for name, value in manifest.parse(content).items()}
-    if not isinstance(row.get("path"), str):
+    path = row.get("path")
+    if not isinstance(path, str) or not PurePosixPath(path).name:
         raise ClipError("no path")
     row.setdefault("sentence", None)
     return row
